@@ -1,0 +1,116 @@
+//! A parent that outlives the measurement and leaves nothing running.
+//!
+//! The measuring process leads a process group that every proxy belongs to. The parent kills the group when it is
+//! interrupted or when the leader dies of a signal; the leader in turn stops when the parent's end of its standard
+//! input closes.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::thread;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::cores::{Cores, command};
+
+/// Open files that 1,000 streams need on both sides, with room to spare.
+const OPEN_FILES: u64 = 8192;
+
+/// The exit code of a run that was interrupted, as shells report it.
+const INTERRUPTED: u8 = 130;
+
+/// Runs this program again, on the load core, and sees to it that nothing is left when it ends.
+pub(crate) async fn supervise() -> anyhow::Result<ExitCode> {
+    let cores = Cores::detect()?;
+    let mut words = cores.load_prefix();
+    words.extend(limit_prefix());
+    let program = std::env::current_exe().context("failed to find the own program")?;
+    let mut arguments = vec![program.into_os_string()];
+    arguments.extend(std::env::args_os().skip(1));
+    arguments.extend(["--supervised".into(), OsString::from(cores.to_string())]);
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+
+    let mut child = command(words, arguments)?
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("failed to start the measuring process (are taskset and prlimit of util-linux installed?)")?;
+    let group = child.id();
+    let lifeline = child.stdin.take();
+    let (ended, mut end) = oneshot::channel();
+    let waiter = thread::spawn(move || drop(ended.send(child.wait())));
+
+    let status = tokio::select! {
+        status = &mut end => Some(status.context("lost the measuring process")??),
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
+        _ = hangup.recv() => None,
+    };
+    if status.is_none_or(|status| status.signal().is_some()) {
+        kill_group(group);
+    }
+    drop(lifeline);
+    drop(waiter.join());
+    Ok(status.map_or(ExitCode::from(INTERRUPTED), exit_code))
+}
+
+/// Waits until the parent has gone.
+pub(crate) async fn interrupted() {
+    let (gone, parent) = oneshot::channel::<()>();
+    thread::spawn(move || {
+        let mut byte = [0];
+        while matches!(std::io::stdin().read(&mut byte), Ok(1..)) {}
+        drop(gone);
+    });
+    drop(parent.await);
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+fn kill_group(group: u32) {
+    let killing = Command::new("kill").args(["-s", "KILL", "--", &format!("-{group}")]).stderr(Stdio::null()).status();
+    drop(killing);
+}
+
+/// The prefix that raises the limit on open files, when it is too low.
+fn limit_prefix() -> Vec<OsString> {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    match open_files(&limits) {
+        Some((soft, hard)) if soft < OPEN_FILES => {
+            vec!["prlimit".into(), format!("--nofile={}:", OPEN_FILES.min(hard)).into()]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The soft and the hard limit on open files.
+fn open_files(limits: &str) -> Option<(u64, u64)> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let mut values = line.split_ascii_whitespace();
+    let mut next = || match values.next()? {
+        "unlimited" => Some(u64::MAX),
+        value => value.parse().ok(),
+    };
+    Some((next()?, next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_limit_on_open_files() {
+        let limits = "Limit  Soft  Hard  Units\nMax open files            1024                 unlimited            files\n";
+        assert_eq!(open_files(limits), Some((1024, u64::MAX)));
+        assert_eq!(open_files(""), None);
+    }
+}

@@ -1,0 +1,280 @@
+//! Which headers go through, and which stay here.
+//!
+//! Spec: claude.md, *To the provider* and *To the client*; limits.md, the list that is always stripped. Maps are
+//! built anew rather than removed from, since removing changes the order of what stays.
+
+use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
+
+/// Whether a header of a request never goes on to a provider: the user's token, what belongs to one connection,
+/// what is set anew, and what a proxy in front of us adds.
+pub fn is_dropped_from_request(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    // By length first: this runs for every header of every request.
+    let by_name = match name.len() {
+        2 => name == "te",
+        3 => name == "via",
+        4 => name == "host",
+        6 => name == "cookie",
+        7 => matches!(name, "api-key" | "upgrade"),
+        8 => name == "cdn-loop",
+        9 => matches!(name, "x-api-key" | "x-real-ip" | "forwarded"),
+        10 => matches!(name, "connection" | "keep-alive"),
+        13 => name == "authorization",
+        14 => name == "content-length" || name == "true-client-ip",
+        16 => name == "proxy-connection",
+        17 => name == "transfer-encoding",
+        18 => name == "proxy-authenticate",
+        19 => name == "proxy-authorization",
+        _ => false,
+    };
+    by_name || name.starts_with("cf-") || name.starts_with("x-forwarded-") || name.starts_with("x-trunkline-")
+}
+
+/// Whether a header of an answer never goes on to a client: what belongs to one connection, and what says whose
+/// account it was. Rate-limit headers are the provider's own list
+/// ([`Provider::is_limit_header`](crate::provider::Provider::is_limit_header)).
+pub fn is_dropped_from_response(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let by_name = match name.len() {
+        3 => name == "nel",
+        6 => name == "server",
+        7 => matches!(name, "alt-svc" | "upgrade"),
+        9 => name == "report-to",
+        10 => matches!(name, "connection" | "keep-alive" | "set-cookie"),
+        14 => name == "openai-project",
+        16 => name == "proxy-connection",
+        17 => name == "transfer-encoding",
+        18 => matches!(name, "proxy-authenticate" | "chatgpt-account-id"),
+        19 => name == "openai-organization",
+        25 => matches!(name, "anthropic-organization-id" | "strict-transport-security"),
+        _ => false,
+    };
+    by_name || name.starts_with("cf-") || name.starts_with("x-trunkline-")
+}
+
+/// The headers named by `Connection`, which belong to this hop as well.
+struct NamedByConnection<'a>(Option<Vec<&'a str>>);
+
+impl<'a> NamedByConnection<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut named = None;
+        for value in headers.get_all(CONNECTION) {
+            let Ok(value) = value.to_str() else { continue };
+            for token in value.split(',').map(str::trim) {
+                // The two usual ones are dropped by name in any case.
+                if !token.is_empty()
+                    && !token.eq_ignore_ascii_case("keep-alive")
+                    && !token.eq_ignore_ascii_case("close")
+                {
+                    named.get_or_insert_with(Vec::new).push(token);
+                }
+            }
+        }
+        Self(named)
+    }
+
+    fn has(&self, name: &HeaderName) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|named| named.iter().any(|token| token.eq_ignore_ascii_case(name.as_str())))
+    }
+}
+
+/// Whether the client takes trailers (`TE: trailers`): the one part of `TE` that is worth passing on.
+pub fn accepts_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(http::header::TE).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        value
+            .split(',')
+            .any(|member| member.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("trailers"))
+    })
+}
+
+/// The headers of a client's request that go on to a provider, in their order. Room is left for `extra` more.
+pub fn forwarded_request(headers: &HeaderMap, extra: usize) -> HeaderMap {
+    let named = NamedByConnection::of(headers);
+    let mut out = HeaderMap::with_capacity(headers.len() + extra);
+    for (name, value) in headers {
+        if !is_dropped_from_request(name) && !named.has(name) {
+            out.append(name.clone(), value.clone());
+        }
+    }
+    if accepts_trailers(headers) {
+        out.insert(http::header::TE, HeaderValue::from_static("trailers"));
+    }
+    out
+}
+
+/// The headers of a provider's answer that go on to the client, in their order, without those for which
+/// `is_limit_header` holds. Room is left for `extra` more.
+pub fn forwarded_response(
+    headers: HeaderMap,
+    is_limit_header: impl Fn(&str) -> bool,
+    extra: usize,
+) -> HeaderMap {
+    let named: Option<Vec<String>> = NamedByConnection::of(&headers)
+        .0
+        .map(|named| named.into_iter().map(str::to_ascii_lowercase).collect());
+    let mut out = HeaderMap::with_capacity(headers.len() + extra);
+    let mut current = None;
+    // A name comes with its first value only; further values of the same name follow without one.
+    for (name, value) in headers {
+        if let Some(name) = name {
+            let keep = !is_dropped_from_response(&name)
+                && !is_limit_header(name.as_str())
+                && !named.as_ref().is_some_and(|named| named.iter().any(|token| token == name.as_str()));
+            current = keep.then_some(name);
+        }
+        if let Some(name) = &current {
+            out.append(name.clone(), value);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<(&str, &str)> {
+        headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect()
+    }
+
+    #[test]
+    fn requests_keep_their_order_and_unknown_headers() {
+        let headers = map(&[
+            ("accept", "application/json"),
+            ("authorization", "Bearer user"),
+            ("x-api-key", "k"),
+            ("anthropic-beta", "a,b"),
+            ("x-unknown", "1"),
+            ("x-unknown", "2"),
+            ("cookie", "c"),
+            ("host", "h"),
+            ("content-length", "3"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("cf-ray", "1"),
+            ("via", "1.1 x"),
+            ("x-trunkline-explain", "1"),
+            ("connection", "keep-alive, X-Mine"),
+            ("x-mine", "hop"),
+            ("te", "trailers;q=0.5, gzip"),
+            ("expect", "100-continue"),
+        ]);
+        assert_eq!(
+            names(&forwarded_request(&headers, 0)),
+            [
+                ("accept", "application/json"),
+                ("anthropic-beta", "a,b"),
+                ("x-unknown", "1"),
+                ("x-unknown", "2"),
+                ("expect", "100-continue"),
+                ("te", "trailers"),
+            ]
+        );
+    }
+
+    #[test]
+    fn every_named_header_is_dropped_from_requests() {
+        for name in [
+            "authorization",
+            "x-api-key",
+            "api-key",
+            "cookie",
+            "proxy-authorization",
+            "proxy-authenticate",
+            "connection",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "transfer-encoding",
+            "upgrade",
+            "host",
+            "content-length",
+            "cf-ray",
+            "cf-connecting-ip",
+            "cdn-loop",
+            "true-client-ip",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "forwarded",
+            "x-real-ip",
+            "via",
+            "x-trunkline-path",
+        ] {
+            assert!(is_dropped_from_request(&name.parse().unwrap()), "{name}");
+        }
+        for name in
+            ["accept", "x-forwarded", "cfx", "x-app", "x-stainless-os", "anthropic-version", "trailer", "cf"]
+        {
+            assert!(!is_dropped_from_request(&name.parse().unwrap()), "{name}");
+        }
+    }
+
+    #[test]
+    fn answers_lose_what_tells_the_account() {
+        let headers = map(&[
+            ("date", "d"),
+            ("content-type", "text/event-stream"),
+            ("anthropic-organization-id", "org"),
+            ("anthropic-ratelimit-unified-status", "allowed"),
+            ("set-cookie", "a"),
+            ("set-cookie", "b"),
+            ("request-id", "r"),
+            ("warning", "1"),
+            ("warning", "2"),
+            ("server", "cloudflare"),
+            ("cf-ray", "1"),
+            ("strict-transport-security", "x"),
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+        ]);
+        let out = forwarded_response(headers, |name| name.starts_with("anthropic-ratelimit-"), 1);
+        assert_eq!(
+            names(&out),
+            [
+                ("date", "d"),
+                ("content-type", "text/event-stream"),
+                ("request-id", "r"),
+                ("warning", "1"),
+                ("warning", "2")
+            ]
+        );
+    }
+
+    #[test]
+    fn every_named_header_is_dropped_from_answers() {
+        for name in [
+            "anthropic-organization-id",
+            "openai-organization",
+            "openai-project",
+            "chatgpt-account-id",
+            "set-cookie",
+            "cf-cache-status",
+            "alt-svc",
+            "strict-transport-security",
+            "report-to",
+            "nel",
+            "server",
+            "connection",
+            "keep-alive",
+            "proxy-connection",
+            "proxy-authenticate",
+            "transfer-encoding",
+            "upgrade",
+        ] {
+            assert!(is_dropped_from_response(&name.parse().unwrap()), "{name}");
+        }
+        for name in ["content-length", "content-encoding", "retry-after", "x-should-retry", "date", "trailer"]
+        {
+            assert!(!is_dropped_from_response(&name.parse().unwrap()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The pure part of Trunkline: what is decided, without anything that acts.
+//!
+//! Nothing in this crate reads a clock, a file, a socket or a random number, and nothing blocks or awaits: time
+//! comes in as an argument, bytes come in as slices, and what comes out is a value. `tests/purity.rs` keeps it so.
+//!
+//! The way of a request through these modules: [`target`] and [`web_guard`] say whether it may come in at all,
+//! [`auth`] whose it is, [`provider`] what it means, [`scan`] reads what is needed from its body, [`headers`] what
+//! of it goes on to the provider and what of the answer comes back, and [`fault`] is every way in which we
+//! ourselves say no.
+
+pub mod auth;
+pub mod fault;
+pub mod glob;
+pub mod headers;
+pub mod login;
+pub mod provider;
+pub mod request_head;
+pub mod request_id;
+pub mod scan;
+pub mod secret;
+pub mod target;
+pub mod throttle;
+pub mod web_guard;

@@ -1,0 +1,110 @@
+//! The seam between the one engine and the providers: everything that differs between them, as facts and pure
+//! functions. No code outside `provider/` asks which provider it serves.
+
+pub mod claude;
+
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use crate::fault::Fault;
+use crate::login::{Login, LoginError};
+use crate::scan::{Found, Wanted};
+use crate::secret::Secret;
+
+/// What a request to a service is for, by method and path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// One of the client's own API calls: forwarded. `asks_model`: it carries a body that names a model.
+    Forward {
+        /// Whether the body names the model that is asked.
+        asks_model: bool,
+    },
+    /// Another path of the provider's API, which only a user whose `paths` admit it may use.
+    OnlyIfAllowed,
+    /// A client looks whether something is there: a small 200, for anybody.
+    Hello,
+    /// Nothing of ours.
+    Unknown,
+}
+
+/// What a credential gives a request to authenticate with.
+#[derive(Debug, Clone)]
+pub enum Authorization {
+    /// An OAuth access token.
+    OAuth(Secret),
+    /// An API key.
+    ApiKey(Secret),
+}
+
+/// The strings that routing and the log want from a request body, by position: the model, and where a session id may
+/// stand.
+pub const WANTED_MODEL: usize = 0;
+
+/// The position of the session's place among a provider's wanted strings.
+pub const WANTED_SESSION: usize = 1;
+
+/// How many strings are wanted.
+pub const WANTED_COUNT: usize = 2;
+
+/// An answer of our own, complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnAnswer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its content type.
+    pub content_type: &'static str,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// A provider, as facts. Implementations are zero-sized; every function is pure.
+pub trait Provider: Debug + Send + Sync + 'static {
+    /// Its name in logs and on the command line.
+    fn name(&self) -> &'static str;
+
+    /// What a request is for. `path` is decoded, normal, and without the service's prefix.
+    fn route(&self, method: &Method, path: &str) -> Route;
+
+    /// The strings wanted from a request body, at [`WANTED_MODEL`] and [`WANTED_SESSION`].
+    fn wanted(&self) -> [Wanted; WANTED_COUNT];
+
+    /// The session a request belongs to, from its headers or what was found in its body.
+    fn session(&self, headers: &HeaderMap, body: &Found) -> Option<String>;
+
+    /// Sets a credential's own headers, after everything else.
+    fn authorize(&self, headers: &mut HeaderMap, prepared: &PreparedAuthorization);
+
+    /// Makes the header values of an authorization once, for all requests that will carry it. `None` if the token has
+    /// characters that no header can carry.
+    fn prepare(&self, authorization: &Authorization) -> Option<PreparedAuthorization>;
+
+    /// Whether a response header tells of the account's limits, which are not the client's to see. `name` is in lower
+    /// case.
+    fn is_limit_header(&self, name: &str) -> bool;
+
+    /// Whether the request asks for the mode that costs its account extra (Claude: fast mode).
+    fn asks_extra_usage(&self, headers: &HeaderMap) -> bool;
+
+    /// Reads a login file.
+    fn read_login(&self, text: &[u8]) -> Result<Login, LoginError>;
+
+    /// What tells the owner to log in again.
+    fn login_hint(&self) -> &'static str;
+
+    /// A fault in the provider's error shape.
+    fn error(&self, fault: &Fault, request_id: &str) -> OwnAnswer;
+
+    /// The small answer to [`Route::Hello`].
+    fn hello(&self) -> OwnAnswer;
+}
+
+/// Header values of a credential, made once and marked sensitive.
+#[derive(Debug, Clone)]
+pub struct PreparedAuthorization {
+    /// The value of the header that carries the token or key.
+    pub value: HeaderValue,
+    /// Whether it is an OAuth token (else an API key).
+    pub is_oauth: bool,
+}

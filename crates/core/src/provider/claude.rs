@@ -1,0 +1,154 @@
+//! Claude: Anthropic's Messages API as Claude Code speaks it.
+//!
+//! Spec: claude.md. What the client and the provider were seen to do: the fact sheet `claude-code.md`, named beside
+//! each fact below.
+
+mod envelope;
+mod login;
+
+use http::Method;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+
+use crate::fault::Fault;
+use crate::login::{Login, LoginError};
+use crate::provider::{Authorization, OwnAnswer, PreparedAuthorization, Provider, Route, WANTED_COUNT};
+use crate::scan::{Found, Wanted};
+
+/// The Claude provider.
+#[derive(Debug, Clone, Copy)]
+pub struct Claude;
+
+const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const SESSION_ID: &str = "x-claude-code-session-id";
+
+/// The beta that a request with an OAuth token must name (fact sheet, 1.3).
+const OAUTH_BETA: &str = "oauth-2025-04-20";
+
+/// What members of `anthropic-beta` start with that ask for fast mode (claude.md, *Fast mode*).
+const FAST_MODE_PREFIX: &str = "fast-mode";
+
+impl Provider for Claude {
+    fn name(&self) -> &'static str {
+        "claude"
+    }
+
+    fn route(&self, method: &Method, path: &str) -> Route {
+        match (method.as_str(), path) {
+            ("POST", "/v1/messages" | "/v1/messages/count_tokens") => Route::Forward { asks_model: true },
+            ("GET", "/v1/models") => Route::Forward { asks_model: false },
+            ("GET", path) if path.strip_prefix("/v1/models/").is_some_and(|id| !id.is_empty()) => {
+                Route::Forward { asks_model: false }
+            }
+            // Bun sends the first, later versions the second, before anything else and without a token (fact sheet,
+            // 1.1).
+            ("HEAD", "/" | "/api/hello") | ("GET", "/") => Route::Hello,
+            (_, path) if path.starts_with("/v1/") => Route::OnlyIfAllowed,
+            _ => Route::Unknown,
+        }
+    }
+
+    fn wanted(&self) -> [Wanted; WANTED_COUNT] {
+        [Wanted::Top("model"), Wanted::Nested("metadata", "user_id")]
+    }
+
+    /// `x-claude-code-session-id`; else `metadata.user_id`: as JSON its `session_id`, else what follows the last
+    /// `_session_` (fact sheet, 1.5).
+    fn session(&self, headers: &HeaderMap, body: &Found) -> Option<String> {
+        if let Some(id) =
+            headers.get(SESSION_ID).and_then(|value| value.to_str().ok()).filter(|id| !id.is_empty())
+        {
+            return Some(id.to_owned());
+        }
+        let user_id = body.text()?;
+        let id = match serde_json::from_str::<serde_json::Value>(user_id) {
+            Ok(value) => value.get("session_id")?.as_str()?.to_owned(),
+            Err(_) => user_id.rsplit_once("_session_")?.1.to_owned(),
+        };
+        (!id.is_empty()).then_some(id)
+    }
+
+    fn authorize(&self, headers: &mut HeaderMap, prepared: &PreparedAuthorization) {
+        if prepared.is_oauth {
+            headers.insert(AUTHORIZATION, prepared.value.clone());
+            add_oauth_beta(headers);
+        } else {
+            headers.insert(API_KEY, prepared.value.clone());
+        }
+    }
+
+    fn prepare(&self, authorization: &Authorization) -> Option<PreparedAuthorization> {
+        let (value, is_oauth) = match authorization {
+            Authorization::OAuth(token) => {
+                (HeaderValue::try_from(format!("Bearer {}", token.expose())), true)
+            }
+            Authorization::ApiKey(key) => (HeaderValue::try_from(key.expose()), false),
+        };
+        let mut value = value.ok()?;
+        value.set_sensitive(true);
+        Some(PreparedAuthorization { value, is_oauth })
+    }
+
+    fn is_limit_header(&self, name: &str) -> bool {
+        name.starts_with("anthropic-ratelimit-")
+    }
+
+    fn asks_extra_usage(&self, headers: &HeaderMap) -> bool {
+        members(headers).any(|member| member.starts_with(FAST_MODE_PREFIX))
+    }
+
+    fn read_login(&self, text: &[u8]) -> Result<Login, LoginError> {
+        login::read(text)
+    }
+
+    fn login_hint(&self) -> &'static str {
+        "run \"claude /login\""
+    }
+
+    fn error(&self, fault: &Fault, request_id: &str) -> OwnAnswer {
+        envelope::error(fault, request_id)
+    }
+
+    fn hello(&self) -> OwnAnswer {
+        envelope::hello()
+    }
+}
+
+/// The members of every `anthropic-beta` header.
+fn members(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(BETA)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+/// Appends the OAuth beta to the list unless it is a member already; what the client sent stays byte for byte, since the
+/// set of betas changes with every release and pairs with body fields (fact sheet, 1.3).
+fn add_oauth_beta(headers: &mut HeaderMap) {
+    if members(headers).any(|member| member == OAUTH_BETA) {
+        return;
+    }
+    let appended = headers.get(BETA).filter(|value| !value.as_bytes().trim_ascii().is_empty()).map(|value| {
+        let mut list = Vec::with_capacity(value.len() + 1 + OAUTH_BETA.len());
+        list.extend_from_slice(value.as_bytes());
+        list.push(b',');
+        list.extend_from_slice(OAUTH_BETA.as_bytes());
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(list))
+    });
+    match appended {
+        // In place, so that neither the order nor further values of the header change.
+        Some(Ok(value)) => {
+            if let Some(first) = headers.get_mut(BETA) {
+                *first = value;
+            }
+        }
+        _ => {
+            headers.insert(BETA, HeaderValue::from_static(OAUTH_BETA));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,39 @@
+//! Our own answers in Anthropic's shape.
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use crate::fault::{Fault, FaultKind};
+use crate::provider::OwnAnswer;
+
+/// `{"type":"error","error":{"type":…,"message":…},"request_id":…}` (claude.md, *Errors of our own*).
+pub(super) fn error(fault: &Fault, request_id: &str) -> OwnAnswer {
+    let kind = match fault.kind {
+        FaultKind::InvalidRequest | FaultKind::RequestTimeout => "invalid_request_error",
+        FaultKind::Authentication => "authentication_error",
+        FaultKind::Permission => "permission_error",
+        FaultKind::NotFound => "not_found_error",
+        FaultKind::BodyTooLarge | FaultKind::HeadTooLarge => "request_too_large",
+        FaultKind::Overloaded => "overloaded_error",
+        FaultKind::Unavailable | FaultKind::UpstreamConnection | FaultKind::UpstreamTimeout => "api_error",
+    };
+    let body = serde_json::json!({
+        "type": "error",
+        "error": { "type": kind, "message": fault.message },
+        "request_id": request_id,
+    });
+    OwnAnswer {
+        status: fault.kind.status(),
+        content_type: "application/json",
+        body: Bytes::from(body.to_string()),
+    }
+}
+
+/// The answer to a client that looks whether something is there; its status is ignored by the client (fact sheet, 1.1).
+pub(super) fn hello() -> OwnAnswer {
+    OwnAnswer {
+        status: StatusCode::OK,
+        content_type: "application/json",
+        body: Bytes::from_static(b"{\"service\":\"trunkline\",\"type\":\"claude\"}"),
+    }
+}
