@@ -1,1 +1,26 @@
-fn main() {}
+//! `trunkline`: the command line.
+
+mod args;
+mod banner;
+mod command;
+mod configuration;
+mod environment;
+mod logging;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// glibc's allocator gives memory back to the system for every body of a megabyte, which doubles its cost.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match command::run(args::Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            failure.exit_code()
+        }
+    }
+}

@@ -93,6 +93,9 @@ pub trait Provider: Debug + Send + Sync + 'static {
     /// What tells the owner to log in again.
     fn login_hint(&self) -> &'static str;
 
+    /// The environment variables that point a client at `base_url` with a user's `token`.
+    fn client_variables(&self, base_url: &str, token: &str) -> Vec<(&'static str, String)>;
+
     /// A fault in the provider's error shape.
     fn error(&self, fault: &Fault, request_id: &str) -> OwnAnswer;
 

@@ -58,7 +58,7 @@ impl HeadScan {
         match self.state {
             State::RequestLine if !self.line.is_empty() => self.state = State::Fields,
             State::Fields if self.line.trim_ascii().is_empty() && last_piece_blank => {
-                self.state = State::Done
+                self.state = State::Done;
             }
             State::Fields => self.field(),
             State::RequestLine | State::Done => {}

@@ -86,7 +86,7 @@ impl TokenDigest {
     }
 
     /// The digest in lower-case hexadecimal, as `token_sha256` takes it.
-    pub fn to_hex(&self) -> String {
+    pub fn to_hex(self) -> String {
         use fmt::Write as _;
         self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
             let _ = write!(hex, "{byte:02x}");

@@ -1,1 +1,15 @@
-//! Placeholder.
+//! The engine: what a service does with a request, generic over the [`Provider`](trunkline_core::provider::Provider).
+//!
+//! A request goes one way: [`service`] checks and authenticates it and picks a credential ([`credential`]), its body
+//! is read through [`upload`] while [`upstream`] sends it on, and the answer goes back through [`relay`], whose end
+//! writes the request's record ([`record`]).
+
+pub mod client_connection;
+pub mod credential;
+mod decode;
+mod forward;
+pub mod record;
+pub mod relay;
+pub mod service;
+pub mod upload;
+pub mod upstream;

@@ -1,1 +1,13 @@
-//! Placeholder.
+//! The process-level adapters around the engine: sockets, TLS, connections with their limits, and the drain at the end.
+
+mod assemble;
+mod client_io;
+mod connection;
+mod connection_limit;
+mod listener;
+mod mounts;
+mod server;
+mod tls;
+
+pub use assemble::AssembleError;
+pub use server::{BindError, Bound, Drained, Server, Shutdown};

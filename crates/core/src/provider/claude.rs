@@ -105,6 +105,10 @@ impl Provider for Claude {
         "run \"claude /login\""
     }
 
+    fn client_variables(&self, base_url: &str, token: &str) -> Vec<(&'static str, String)> {
+        vec![("ANTHROPIC_BASE_URL", base_url.to_owned()), ("ANTHROPIC_AUTH_TOKEN", token.to_owned())]
+    }
+
     fn error(&self, fault: &Fault, request_id: &str) -> OwnAnswer {
         envelope::error(fault, request_id)
     }

@@ -1,0 +1,108 @@
+//! What can be said on the command line.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Lets several people, machines and coding agents use one set of Claude Code logins and API keys.
+#[derive(Debug, Parser)]
+#[command(name = "trunkline", version, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the services
+    ///
+    /// Without a configuration the Claude service runs on 127.0.0.1:8787 under /claude, with the login of this user.
+    Serve {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Listen here instead of where the configuration says: a port, or an address with a port
+        #[arg(long, value_name = "ADDR", value_parser = listen_address)]
+        listen: Option<SocketAddr>,
+    },
+    /// Check a configuration without starting, and report every problem
+    Check {
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Print the lines that a client needs
+    Env {
+        /// Whose client
+        client: Client,
+        #[command(flatten)]
+        config: ConfigArg,
+        /// The user whose token is printed
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+        /// How to write them; json is the "env" block of a settings.json
+        #[arg(long, value_enum, default_value_t = Shell::Bash)]
+        shell: Shell,
+    },
+    /// Make a token for a user, and print it once
+    Token {
+        /// The user's name, for the entry that is printed
+        #[arg(long, value_name = "NAME", default_value = "NAME")]
+        user: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigArg {
+    /// The configuration file [default: $TRUNKLINE_CONFIG, ./trunkline.json,
+    /// $XDG_CONFIG_HOME/trunkline/config.json, /etc/trunkline/config.json]
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Client {
+    /// Claude Code
+    Claude,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// bash, zsh, sh
+    Bash,
+    /// fish
+    Fish,
+    /// PowerShell
+    Powershell,
+    /// the "env" block of a settings.json
+    Json,
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
+        return Ok((IpAddr::V4(Ipv4Addr::LOCALHOST), port).into());
+    }
+    text.parse().map_err(|_| {
+        "expected a port, or an address with a port such as 127.0.0.1:8787 or [::1]:8787".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn listen_takes_a_port_or_an_address() {
+        assert_eq!(listen_address("9000"), Ok("127.0.0.1:9000".parse().unwrap()));
+        assert_eq!(listen_address(":9000"), Ok("127.0.0.1:9000".parse().unwrap()));
+        assert_eq!(listen_address("[::]:1"), Ok("[::]:1".parse().unwrap()));
+        assert!(listen_address("localhost:1").is_err());
+    }
+}

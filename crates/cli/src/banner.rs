@@ -1,0 +1,56 @@
+//! What `serve` tells the person who started it: what was found, and the lines that a client needs.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::SystemTime;
+
+use trunkline_config::Config;
+use trunkline_config::model::CredentialKind;
+use trunkline_server::Bound;
+
+use crate::args::Shell;
+use crate::command::env_lines;
+
+/// The text. No token is ever in it.
+pub(crate) fn text(config: &Config, file: Option<&Path>, bound: &[Bound]) -> String {
+    let mut text = format!("trunkline {}", env!("CARGO_PKG_VERSION"));
+    let _ = match file {
+        Some(file) => writeln!(text, ", configured by {}", file.display()),
+        None => writeln!(text, ", without a configuration file"),
+    };
+    for (service, bound) in config.services.iter().zip(bound) {
+        let users = match service.users.len() {
+            0 => "no users: anyone who reaches this address may use it".to_owned(),
+            1 => "1 user".to_owned(),
+            count => format!("{count} users"),
+        };
+        let _ = writeln!(text, "\nservice {} at {} ({users})", service.tag, bound.url());
+        for (described, credential) in service.credentials.iter().zip(&bound.service.settings().credentials) {
+            let what = match &described.kind {
+                CredentialKind::LoginFile(login) => format!("login file {}", login.path.display()),
+                CredentialKind::OauthToken(_) => "long-lived token".to_owned(),
+                CredentialKind::ApiKey(_) => "API key".to_owned(),
+            };
+            let state = match (credential.authorization(SystemTime::now()), &described.kind) {
+                (Ok(_), CredentialKind::LoginFile(_)) => "found".to_owned(),
+                (Ok(_), _) => "ready".to_owned(),
+                (Err(why), CredentialKind::LoginFile(_)) => format!("{why} (waiting for it)"),
+                (Err(why), _) => why,
+            };
+            let _ = writeln!(text, "  credential {}: {what}: {state}", described.tag);
+        }
+        let token = match service.users.as_slice() {
+            [] => "any".to_owned(),
+            [user] => format!("TOKEN-OF-{}", user.name),
+            _ => "TOKEN-OF-THE-USER".to_owned(),
+        };
+        let _ = writeln!(text, "  a client needs:");
+        for line in
+            env_lines(&bound.service.provider().client_variables(&bound.url(), &token), Shell::Bash).lines()
+        {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
+    text.push('\n');
+    text
+}

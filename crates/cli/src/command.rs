@@ -1,0 +1,73 @@
+//! The commands, and how they fail.
+
+mod check;
+mod env;
+mod schema;
+mod serve;
+mod token;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+pub(crate) use env::lines as env_lines;
+
+use crate::args::{Args, Command};
+
+/// A command that failed: what to tell, and the exit code (operations.md, *Command line*).
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    /// Something went wrong: 1.
+    pub(crate) fn other(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 1 }
+    }
+
+    /// The command line asks for what cannot be: 2.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 2 }
+    }
+
+    /// The configuration must be changed: 78 (`EX_CONFIG`).
+    pub(crate) fn configuration(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 78 }
+    }
+
+    /// Tells the person.
+    pub(crate) fn print(&self) {
+        let mut stderr = std::io::stderr().lock();
+        for line in self.message.lines() {
+            let _ = writeln!(stderr, "trunkline: {line}");
+        }
+    }
+
+    /// The code to end with.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code)
+    }
+}
+
+/// Runs a command.
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    match args.command {
+        Command::Serve { config, listen } => serve::run(config.file, listen),
+        Command::Check { config } => check::run(config.file),
+        Command::Schema => schema::run(),
+        Command::Env { client, config, user, shell } => env::run(client, config.file, user.as_deref(), shell),
+        Command::Token { user } => token::run(&user),
+    }
+}
+
+/// Writes to standard output. A reader that has gone (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::other(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,79 @@
+//! `trunkline serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tokio::signal::unix::{SignalKind, signal};
+use trunkline_server::{Drained, Server, Shutdown};
+
+use super::{Failure, print};
+use crate::logging::LogOutput;
+use crate::{banner, configuration, logging};
+
+pub(super) fn run(file: Option<PathBuf>, listen: Option<SocketAddr>) -> Result<(), Failure> {
+    let mut found = configuration::find(file)?;
+    if let Some(address) = listen {
+        configuration::listen_at(&mut found.config, address)?;
+    }
+    let output = logging::start(&found.config.log)
+        .map_err(|error| Failure::configuration(format!("log.output: cannot be opened: {error}")))?;
+    for warning in &found.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::other(format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        let server = Server::bind(&found.config).map_err(|error| {
+            if error.is_configuration() {
+                Failure::configuration(error.to_string())
+            } else {
+                Failure::other(error.to_string())
+            }
+        })?;
+        let shutdown = Shutdown::default();
+        let signals = tokio::spawn(handle_signals(shutdown.clone(), output));
+        print(&banner::text(&found.config, found.file.as_deref(), server.bound()))?;
+        for bound in server.bound() {
+            tracing::info!(service = &*bound.service.settings().tag, "listening on {}", bound.url());
+        }
+        let drained = server.run(shutdown).await;
+        signals.abort();
+        match drained {
+            Drained::Cleanly => tracing::info!("stopped"),
+            Drained::Cut(connections) => tracing::warn!(connections, "stopped, with connections cut off"),
+        }
+        Ok(())
+    })
+}
+
+/// SIGTERM and SIGINT: the first drains, the second ends at once. SIGHUP opens the log file again.
+async fn handle_signals(shutdown: Shutdown, output: LogOutput) {
+    let streams =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = streams else {
+        tracing::error!("signals cannot be handled: the process will end without draining");
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => end(&shutdown),
+            _ = interrupt.recv() => end(&shutdown),
+            _ = hangup.recv() => match output.reopen() {
+                Ok(()) => tracing::info!("log file opened again"),
+                Err(error) => tracing::error!(%error, "the log file cannot be opened again"),
+            },
+        }
+    }
+}
+
+fn end(shutdown: &Shutdown) {
+    if shutdown.stop.is_cancelled() {
+        tracing::warn!("second signal: ending now");
+        shutdown.abort.cancel();
+    } else {
+        tracing::info!("stopping: no new connections, requests under way may finish");
+        shutdown.stop.cancel();
+    }
+}

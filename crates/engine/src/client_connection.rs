@@ -1,0 +1,261 @@
+//! What the engine and the listener share about one connection of a client: requests under way, how to cut it, interim
+//! responses to write, and the contradictions seen in its raw request heads.
+//!
+//! The HTTP library lets a service answer, but neither cut an answer after its last byte has left, nor send a 103. Both
+//! are done at the one place that sees the bytes, the listener's I/O wrapper, and asked for here.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use trunkline_core::request_head::HeadScan;
+
+/// Interim responses waiting to be written, in bytes; beyond it they are left out, which HTTP allows.
+const MAX_INTERIM: usize = 16 * 1024;
+
+/// Bodies of one HTTP/2 connection that can wait for a flush at once: one per stream.
+const MAX_FLUSH_WAITERS: usize = 1_024;
+
+/// One connection of a client.
+#[derive(Debug)]
+pub struct ClientConnection {
+    peer: SocketAddr,
+    opened: Instant,
+    is_http2: AtomicBool,
+    in_flight: AtomicU32,
+    has_served: AtomicBool,
+    /// Milliseconds after `opened` at which the number of requests under way, or the read head, last changed.
+    changed: AtomicU64,
+    cut: AtomicBool,
+    has_interim: AtomicBool,
+    interim: Mutex<Vec<u8>>,
+    head: Mutex<HeadScan>,
+    /// Whether the end of an answer may still lie in the HTTP library's buffer.
+    tail_unflushed: AtomicBool,
+    /// Milliseconds after `opened` since which the client has taken nothing, plus one; 0: it is not waited for.
+    write_blocked: AtomicU64,
+    flush_passes: AtomicU64,
+    flush: Mutex<FlushState>,
+}
+
+#[derive(Debug, Default)]
+struct FlushState {
+    driver: Option<Waker>,
+    waiters: Vec<Waker>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // None of the sections under these locks can panic half way.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ClientConnection {
+    /// A connection just accepted.
+    pub fn new(peer: SocketAddr) -> Arc<Self> {
+        Arc::new(Self {
+            peer,
+            opened: Instant::now(),
+            is_http2: AtomicBool::new(false),
+            in_flight: AtomicU32::new(0),
+            has_served: AtomicBool::new(false),
+            changed: AtomicU64::new(0),
+            cut: AtomicBool::new(false),
+            has_interim: AtomicBool::new(false),
+            interim: Mutex::default(),
+            head: Mutex::default(),
+            tail_unflushed: AtomicBool::new(false),
+            write_blocked: AtomicU64::new(0),
+            flush_passes: AtomicU64::new(0),
+            flush: Mutex::default(),
+        })
+    }
+
+    /// The client's address.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Requests whose answers have not ended.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Whether any request has come over it.
+    pub fn has_served(&self) -> bool {
+        self.has_served.load(Ordering::Relaxed)
+    }
+
+    /// How long nothing has begun or ended here.
+    pub fn quiet_for(&self) -> Duration {
+        let changed = Duration::from_millis(self.changed.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(changed)
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn touch(&self) {
+        self.changed.store(self.millis(), Ordering::Relaxed);
+    }
+
+    // --- writing ---
+
+    /// Notes whether the socket took what was to be written.
+    pub fn on_write(&self, blocked: bool) {
+        let was_blocked = self.write_blocked.load(Ordering::Relaxed) != 0;
+        if was_blocked != blocked {
+            self.write_blocked
+                .store(if blocked { self.millis().saturating_add(1) } else { 0 }, Ordering::Relaxed);
+        }
+    }
+
+    /// How long the client has taken nothing of what is to be written to it.
+    pub fn write_blocked_for(&self) -> Option<Duration> {
+        let since = self.write_blocked.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Duration::from_millis(self.millis().saturating_sub(since)))
+    }
+
+    /// Notes that everything written so far has left the HTTP library.
+    pub fn on_flushed(&self) {
+        if self.tail_unflushed.load(Ordering::Relaxed) {
+            self.tail_unflushed.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether what is written next may belong to an answer that has ended already.
+    pub fn has_unflushed_tail(&self) -> bool {
+        self.tail_unflushed.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a request has come in, over HTTP/2 or not. The guard's end is the answer's end.
+    pub fn begin_request(self: &Arc<Self>, is_http2: bool) -> RequestGuard {
+        if is_http2 {
+            self.is_http2.store(true, Ordering::Relaxed);
+        }
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.has_served.store(true, Ordering::Relaxed);
+        self.touch();
+        RequestGuard { connection: Arc::clone(self) }
+    }
+
+    // --- the raw heads ---
+
+    /// Takes bytes as read from an HTTP/1.1 connection. Only what comes between requests is looked at.
+    pub fn on_read(&self, bytes: &[u8]) {
+        if self.in_flight() == 0 && !self.is_http2.load(Ordering::Relaxed) {
+            let mut head = lock(&self.head);
+            if !head.has_begun() {
+                self.touch();
+            }
+            head.push(bytes);
+        }
+    }
+
+    /// Whether a request head has begun to arrive, and no request of it has been handed on yet.
+    pub fn is_mid_head(&self) -> bool {
+        self.in_flight() == 0 && !self.is_http2() && lock(&self.head).has_begun()
+    }
+
+    /// Whether the head of the request that has just come in contradicts itself about the body's length. `is_chunked`:
+    /// what the HTTP library made of it. A chunked request whose head was never seen, since it came in one piece with the
+    /// end of the one before, counts as one: no client does that, except to smuggle.
+    pub fn head_is_contradictory(&self, is_chunked: bool) -> bool {
+        let head = lock(&self.head);
+        head.is_contradictory() || (is_chunked && !head.has_begun())
+    }
+
+    // --- cuts ---
+
+    /// Asks for the connection to be closed, as soon as what has been written so far has left, without the end of the
+    /// answer (HTTP/1.1).
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+    }
+
+    /// Whether a cut was asked for.
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
+    }
+
+    /// Whether this is an HTTP/2 connection.
+    pub fn is_http2(&self) -> bool {
+        self.is_http2.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everything given to the HTTP/2 connection before the first call has been written, as far as the client's
+    /// flow-control window admits it: a stream may then be reset without its queued data being thrown away.
+    pub fn poll_flushed(&self, ticket: &mut Option<u64>, context: &Context<'_>) -> Poll<()> {
+        // Two passes: one may have been half done when this was first asked.
+        let target = *ticket.get_or_insert_with(|| self.flush_passes.load(Ordering::Acquire) + 2);
+        if self.flush_passes.load(Ordering::Acquire) >= target {
+            return Poll::Ready(());
+        }
+        let mut flush = lock(&self.flush);
+        if flush.waiters.len() >= MAX_FLUSH_WAITERS {
+            return Poll::Ready(());
+        }
+        flush.waiters.push(context.waker().clone());
+        if let Some(driver) = &flush.driver {
+            driver.wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Tells that the connection has been polled once through. `is_clean`: nothing written waits for the socket.
+    pub fn on_driven(&self, is_clean: bool, context: &Context<'_>) {
+        if !self.is_http2() {
+            return;
+        }
+        let mut flush = lock(&self.flush);
+        if flush.driver.as_ref().is_none_or(|driver| !driver.will_wake(context.waker())) {
+            flush.driver = Some(context.waker().clone());
+        }
+        if is_clean {
+            self.flush_passes.fetch_add(1, Ordering::AcqRel);
+            flush.waiters.drain(..).for_each(Waker::wake);
+        }
+    }
+
+    // --- interim responses ---
+
+    /// Queues the bytes of an interim (1xx) response, to be written before the final one.
+    pub fn push_interim(&self, head: &[u8]) {
+        let mut interim = lock(&self.interim);
+        if interim.len() + head.len() <= MAX_INTERIM {
+            interim.extend_from_slice(head);
+            self.has_interim.store(true, Ordering::Release);
+        }
+    }
+
+    /// What is to be written now.
+    pub fn take_interim(&self) -> Option<Vec<u8>> {
+        self.has_interim.swap(false, Ordering::AcqRel).then(|| std::mem::take(&mut *lock(&self.interim)))
+    }
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub struct RequestGuard {
+    connection: Arc<ClientConnection>,
+}
+
+impl RequestGuard {
+    /// The connection it came over.
+    pub fn connection(&self) -> &Arc<ClientConnection> {
+        &self.connection
+    }
+}
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        if !self.connection.is_http2() {
+            lock(&self.connection.head).reset();
+            self.connection.tail_unflushed.store(true, Ordering::Relaxed);
+        }
+        self.connection.touch();
+        self.connection.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}

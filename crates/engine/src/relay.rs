@@ -1,0 +1,299 @@
+//! The answer on its way to the client: bytes as they come, frames that are already waiting merged into one write, cuts
+//! passed on as cuts.
+//!
+//! The body drives the provider's connection itself (performance.md, *A prototype that reaches nginx*). It never waits in
+//! order to merge: it returns what it has as soon as nothing more is there.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use crate::client_connection::RequestGuard;
+use crate::record::{Outcome, Record};
+use crate::upload::Upload;
+use crate::upstream::{Http1, Source, StreamPermit, Upstream};
+
+/// Most that is merged into one write.
+const MAX_MERGE: usize = 64 * 1024;
+
+/// A frame of this size is written by itself: copying it costs more than the write that merging saves.
+const LARGE_FRAME: usize = 16 * 1024;
+
+/// What the buffer of a merge starts with.
+const MERGE_BUFFER: usize = 8 * 1024;
+
+/// The answer was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the provider cut its answer")]
+pub struct Cut;
+
+/// The body of an answer to a client.
+#[derive(Debug)]
+pub enum ResponseBody {
+    /// One of our own, whole.
+    Own {
+        /// What is left to send of it.
+        bytes: Option<Bytes>,
+        /// Ends the request.
+        guard: RequestGuard,
+    },
+    /// The provider's.
+    Relay(Box<Relay>),
+}
+
+/// The provider's answer, as it comes.
+#[derive(Debug)]
+pub struct Relay {
+    incoming: Incoming,
+    connection: Option<Box<Http1>>,
+    _stream: Option<StreamPermit>,
+    upstream: Arc<Upstream>,
+    upload: Arc<Upload>,
+    /// A frame read, but not merged into the one before it.
+    stashed: Option<Frame<Bytes>>,
+    state: State,
+    idle: Duration,
+    last_activity: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    record: Option<Box<Record>>,
+    bytes_out: u64,
+    guard: RequestGuard,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Streaming,
+    Ended,
+    /// Cut; what was read before has been handed on or is about to be. Holds the wait for the flush (HTTP/2).
+    Cut(Option<u64>),
+}
+
+impl Relay {
+    /// The relay of an answer whose head is in. `idle`: the longest silence in its middle.
+    pub fn new(
+        incoming: Incoming,
+        source: Source,
+        upstream: Arc<Upstream>,
+        upload: Arc<Upload>,
+        idle: Duration,
+        record: Option<Box<Record>>,
+        guard: RequestGuard,
+    ) -> Self {
+        let (connection, stream) = match source {
+            Source::Http1(connection) => (Some(connection), None),
+            Source::Http2(permit) => (None, Some(permit)),
+        };
+        Self {
+            incoming,
+            connection,
+            _stream: stream,
+            upstream,
+            upload,
+            stashed: None,
+            state: State::Streaming,
+            idle,
+            last_activity: Instant::now(),
+            timer: None,
+            record,
+            bytes_out: 0,
+            guard,
+        }
+    }
+
+    /// The next frame as the provider's connection gives it.
+    fn poll_provider(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(frame) = self.stashed.take() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) {
+            return Poll::Ready(frame);
+        }
+        let Some(connection) = &mut self.connection else { return Poll::Pending };
+        // Its end, too, shows in the body.
+        let _ = connection.drive(context);
+        Pin::new(&mut self.incoming).poll_frame(context)
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match self.state {
+            State::Streaming => {}
+            State::Ended => return Poll::Ready(None),
+            State::Cut(_) => return self.poll_cut(context),
+        }
+        let first = match self.poll_provider(context) {
+            Poll::Pending => {
+                ready!(self.poll_silence(context));
+                return self.cut(context);
+            }
+            Poll::Ready(None) => {
+                self.end();
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(Err(_))) => return self.cut(context),
+            Poll::Ready(Some(Ok(frame))) => frame,
+        };
+        self.last_activity = Instant::now();
+        let frame = match first.into_data() {
+            Ok(data) => Frame::data(self.merge(data, context)),
+            Err(frame) => frame,
+        };
+        if let Some(data) = frame.data_ref() {
+            self.bytes_out += data.len() as u64;
+        }
+        if self.stashed.is_none() && self.state == State::Streaming && self.incoming.is_end_stream() {
+            self.end();
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    /// Adds the frames that are waiting already.
+    fn merge(&mut self, first: Bytes, context: &mut Context<'_>) -> Bytes {
+        if first.len() >= LARGE_FRAME {
+            return first;
+        }
+        let mut merged: Option<BytesMut> = None;
+        let mut length = first.len();
+        while length < MAX_MERGE {
+            match self.poll_provider(context) {
+                Poll::Pending => break,
+                Poll::Ready(None) => {
+                    self.end();
+                    break;
+                }
+                Poll::Ready(Some(Err(_))) => {
+                    self.state = State::Cut(None);
+                    break;
+                }
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) if length + data.len() <= MAX_MERGE => {
+                        length += data.len();
+                        merged
+                            .get_or_insert_with(|| {
+                                let mut buffer = BytesMut::with_capacity(MERGE_BUFFER.max(length));
+                                buffer.extend_from_slice(&first);
+                                buffer
+                            })
+                            .extend_from_slice(&data);
+                    }
+                    Ok(data) => {
+                        self.stashed = Some(Frame::data(data));
+                        break;
+                    }
+                    Err(trailers) => {
+                        self.stashed = Some(trailers);
+                        break;
+                    }
+                },
+            }
+        }
+        merged.map_or(first, BytesMut::freeze)
+    }
+
+    /// Ready when the provider has been silent for too long.
+    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let deadline = self.last_activity + self.idle;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+            ready!(timer.as_mut().poll(context));
+            if deadline <= Instant::now() {
+                tracing::warn!("the provider was silent for {:?} in the middle of an answer: cut", self.idle);
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline.into());
+        }
+    }
+
+    fn cut(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        self.state = State::Cut(None);
+        // In whatever state the connection is: it serves nobody else.
+        self.connection = None;
+        self.poll_cut(context)
+    }
+
+    fn poll_cut(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if let Some(record) = &mut self.record {
+            record.bytes_out = self.bytes_out;
+            record.bytes_in = self.upload.received();
+            record.finish(Outcome::Cut);
+        }
+        let client = self.guard.connection();
+        if !client.is_http2() {
+            // The listener closes the connection once it has written what it was given; this body never ends.
+            client.cut();
+            return Poll::Pending;
+        }
+        let State::Cut(ticket) = &mut self.state else { return Poll::Ready(None) };
+        ready!(client.poll_flushed(ticket, context));
+        Poll::Ready(Some(Err(Cut)))
+    }
+
+    fn end(&mut self) {
+        self.state = State::Ended;
+        if let Some(connection) = self.connection.take() {
+            self.upstream.put_back(connection);
+        }
+        if let Some(mut record) = self.record.take() {
+            record.bytes_out = self.bytes_out;
+            record.bytes_in = self.upload.received();
+            record.finish(Outcome::Ok);
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // A server does not poll a body of known length to its end.
+        if self.state == State::Streaming && self.stashed.is_none() && self.incoming.is_end_stream() {
+            self.end();
+        }
+        if let Some(record) = &mut self.record {
+            record.bytes_out = self.bytes_out;
+            record.bytes_in = self.upload.received();
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match self.get_mut() {
+            Self::Own { bytes, .. } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Relay(relay) => relay.poll_next(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own { bytes, .. } => bytes.is_none(),
+            Self::Relay(relay) => {
+                relay.state == State::Ended
+                    || (relay.state == State::Streaming
+                        && relay.stashed.is_none()
+                        && relay.incoming.is_end_stream())
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own { bytes, .. } => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::Relay(relay) => relay.incoming.size_hint(),
+        }
+    }
+}

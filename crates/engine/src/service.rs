@@ -1,0 +1,315 @@
+//! A service: what one configured front does with a request, stage by stage.
+//!
+//! `accept` (may it come in) → `authenticate` (whose is it) → `select` (which credential) → forward → relay → record.
+//! Each stage takes what the one before it made, so that none can be left out.
+
+mod accept;
+mod authenticate;
+mod select;
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, Request, Response};
+use hyper::body::Incoming;
+use trunkline_core::auth::TokenTable;
+use trunkline_core::fault::Fault;
+use trunkline_core::provider::{OwnAnswer, Provider};
+use trunkline_core::throttle::AuthThrottle;
+use trunkline_core::{headers, request_id};
+
+use crate::client_connection::{ClientConnection, RequestGuard};
+use crate::credential::Credential;
+use crate::forward::{Outgoing, forward, upload_fault};
+use crate::record::{Outcome, Record};
+use crate::relay::{Relay, ResponseBody};
+use crate::upload::{ReplayBudget, Upload, UploadLimits};
+
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+const REQUEST_ID: HeaderName = HeaderName::from_static(request_id::RESPONSE_HEADER);
+
+/// Room for the headers that are set by us on a request or an answer.
+const OWN_HEADERS: usize = 4;
+
+/// What a user may do about modes that cost the account extra (claude.md, *Fast mode*).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FastMode {
+    /// Only with a pool of one login or key.
+    Single,
+    /// Always.
+    Allow,
+    /// Never.
+    Deny,
+}
+
+/// A user of a service.
+#[derive(Debug)]
+pub struct User {
+    /// The name, in logs.
+    pub name: Arc<str>,
+    /// The position of the credential.
+    pub credential: usize,
+    /// Models allowed, as globs; empty: all.
+    pub models: Vec<String>,
+    /// Further API paths allowed, as globs.
+    pub paths: Vec<String>,
+    /// When the token stops being valid.
+    pub expires: Option<SystemTime>,
+    /// Whether the user is switched off.
+    pub disabled: bool,
+    /// What about modes that cost extra.
+    pub fast_mode: FastMode,
+    /// Whether the account's own limit headers are passed on.
+    pub passthrough_limits: bool,
+}
+
+/// What a service is made of.
+#[derive(Debug)]
+pub struct ServiceSettings {
+    /// Its name in logs.
+    pub tag: Arc<str>,
+    /// The prefix removed from paths, or empty.
+    pub prefix: String,
+    /// The TLS name it answers to.
+    pub server_name: Option<String>,
+    /// Its users, in order.
+    pub users: Vec<Arc<User>>,
+    /// Users by token: positions in `users`.
+    pub tokens: TokenTable<usize>,
+    /// Its credentials; at least one.
+    pub credentials: Vec<Arc<Credential>>,
+    /// Headers set on requests to the provider.
+    pub headers: Vec<(HeaderName, Vec<HeaderValue>)>,
+    /// Longest head, in bytes of names and values.
+    pub max_header: usize,
+    /// Bounds of bodies and waits.
+    pub upload: UploadLimits,
+    /// Longest silence in the middle of an answer.
+    pub idle: Duration,
+    /// What the process may keep for repeats.
+    pub replay_budget: Arc<ReplayBudget>,
+}
+
+/// A service.
+#[derive(Debug)]
+pub struct Service {
+    provider: &'static dyn Provider,
+    settings: ServiceSettings,
+    throttle: Mutex<AuthThrottle>,
+}
+
+/// The request under way, as far as every stage needs it.
+struct Under<'a> {
+    headers: &'a HeaderMap,
+    id: Arc<str>,
+    record: Option<Box<Record>>,
+}
+
+impl Service {
+    /// A service of this provider.
+    pub fn new(provider: &'static dyn Provider, settings: ServiceSettings) -> Arc<Self> {
+        Arc::new(Self { provider, settings, throttle: Mutex::default() })
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> &ServiceSettings {
+        &self.settings
+    }
+
+    /// Its provider.
+    pub fn provider(&self) -> &'static dyn Provider {
+        self.provider
+    }
+
+    /// Looks at the login files again, and logs what changed. Blocks on the file system.
+    pub fn look_at_logins(&self) {
+        for credential in &self.settings.credentials {
+            if let Some(change) = credential.look_at_file(self.provider) {
+                tracing::info!(service = &*self.settings.tag, "credential {}: {change}", credential.tag());
+            }
+        }
+    }
+
+    /// Answers a request.
+    pub async fn handle(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        client: &Arc<ClientConnection>,
+    ) -> Response<ResponseBody> {
+        let started = Instant::now();
+        let guard = client.begin_request(request.version() == http::Version::HTTP_2);
+        let (parts, body) = request.into_parts();
+        let id: Arc<str> = match request_id::from_client(&parts.headers) {
+            Some(id) => id.into(),
+            None => request_id::from_random(fastrand::u64(..)).into(),
+        };
+        let mut under =
+            Under { headers: &parts.headers, record: Record::begin(&id, &self.settings.tag, started), id };
+        let accepted = match self.accept(&parts, client) {
+            Ok(accept::Accepted::Hello) => {
+                if let Some(mut record) = under.record.take() {
+                    // Not worth a line: every client does it at every start.
+                    record.discard();
+                }
+                return own_answer(self.provider.hello(), None, &under.id, guard);
+            }
+            Ok(accept::Accepted::Api(accepted)) => accepted,
+            Err(fault) => return self.refuse(&fault, under, guard),
+        };
+        let authed = match self.authenticate(under.headers, accepted, client.peer().ip()).await {
+            Ok(authed) => authed,
+            Err(fault) => return self.refuse(&fault, under, guard),
+        };
+        if let Some(record) = &mut under.record {
+            record.user = authed.user.as_ref().map(|user| Arc::clone(&user.name));
+        }
+        let encoding = parts.headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+        let upload = Upload::new(
+            body,
+            encoding,
+            self.provider.wanted(),
+            self.settings.upload,
+            Arc::clone(&self.settings.replay_budget),
+            started,
+        );
+        let upload = match upload {
+            Ok(upload) => upload,
+            Err(error) => return self.refuse(&upload_fault(error), under, guard),
+        };
+        let leased = match self.select(authed, &upload, under.headers).await {
+            Ok(leased) => leased,
+            Err(fault) => return self.refuse(&fault, under, guard),
+        };
+        if let Some(record) = &mut under.record {
+            record.credential = Some(Arc::clone(leased.credential.tag()));
+        }
+        self.exchange(leased, upload, under, &parts.method, guard).await
+    }
+
+    async fn exchange(
+        &self,
+        leased: select::Leased,
+        upload: Arc<Upload>,
+        mut under: Under<'_>,
+        method: &http::Method,
+        guard: RequestGuard,
+    ) -> Response<ResponseBody> {
+        let mut out = headers::forwarded_request(under.headers, self.settings.headers.len() + OWN_HEADERS);
+        for (name, values) in &self.settings.headers {
+            out.remove(name);
+            for value in values {
+                out.append(name.clone(), value.clone());
+            }
+        }
+        self.provider.authorize(&mut out, &leased.authorization);
+        let outgoing = Outgoing { method: method.clone(), target: leased.target, headers: out };
+        let mut attempts = 0;
+        let answer =
+            forward(self.provider, &leased.credential, &outgoing, &upload, guard.connection(), &mut attempts)
+                .await;
+        self.describe(&mut under, &upload, attempts);
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(fault) => return self.refuse(&fault, under, guard),
+        };
+        // Nothing is repeated once an answer is accepted.
+        upload.release();
+        let (head, incoming) = answer.response.into_parts();
+        let mut record = under.record.take();
+        if let Some(record) = &mut record {
+            record.status = head.status;
+            record.attempts = answer.attempts;
+            record.answered = Some(Instant::now());
+        }
+        let passthrough = leased.passthrough_limits;
+        let mut response_headers = headers::forwarded_response(
+            head.headers,
+            |name| !passthrough && self.provider.is_limit_header(name),
+            OWN_HEADERS,
+        );
+        set_request_id(&mut response_headers, &under.id);
+        let upstream = Arc::clone(leased.credential.upstream());
+        let relay = Relay::new(incoming, answer.source, upstream, upload, self.settings.idle, record, guard);
+        let mut response = Response::new(ResponseBody::Relay(Box::new(relay)));
+        *response.status_mut() = head.status;
+        *response.headers_mut() = response_headers;
+        // The provider's own reason phrase, if it is not the usual one.
+        if let Some(reason) = head.extensions.get::<hyper::ext::ReasonPhrase>() {
+            response.extensions_mut().insert(reason.clone());
+        }
+        response
+    }
+
+    /// What the log wants to know of the body, as far as it has been seen in passing.
+    fn describe(&self, under: &mut Under<'_>, upload: &Upload, attempts: u32) {
+        if let Some(record) = &mut under.record {
+            let (_, model, session) = upload.facts();
+            record.model = model.text().map(str::to_owned);
+            record.session = self.provider.session(under.headers, &session);
+            record.bytes_in = upload.received();
+            record.attempts = attempts;
+        }
+    }
+
+    fn refuse(&self, fault: &Fault, under: Under<'_>, guard: RequestGuard) -> Response<ResponseBody> {
+        if let Some(mut record) = under.record {
+            record.status = fault.kind.status();
+            record.detail = Some(match &fault.detail {
+                Some(detail) => format!("{}: {}: {detail}", fault.kind.label(), fault.message),
+                None => format!("{}: {}", fault.kind.label(), fault.message),
+            });
+            record.finish(Outcome::Refused);
+        }
+        own_answer(self.provider.error(fault, &under.id), Some(fault), &under.id, guard)
+    }
+
+    /// A refusal as raw bytes of HTTP/1.1, for a connection that is not served, or whose request has no readable head.
+    pub fn raw_refusal(&self, fault: &Fault) -> Bytes {
+        let answer = self.provider.error(fault, &request_id::from_random(fastrand::u64(..)));
+        raw_answer(&answer, fault.kind.is_final())
+    }
+}
+
+fn own_answer(
+    answer: OwnAnswer,
+    fault: Option<&Fault>,
+    id: &Arc<str>,
+    guard: RequestGuard,
+) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::Own { bytes: None, guard });
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(answer.body.len()));
+    if fault.is_some_and(|fault| fault.kind.is_final()) {
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    set_request_id(headers, id);
+    if let ResponseBody::Own { bytes, .. } = response.body_mut() {
+        *bytes = (!answer.body.is_empty()).then_some(answer.body);
+    }
+    response
+}
+
+fn raw_answer(answer: &OwnAnswer, is_final: bool) -> Bytes {
+    let status = answer.status;
+    let mut raw = format!(
+        "HTTP/1.1 {} {}\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\n{}\r\n",
+        status.as_str(),
+        status.canonical_reason().unwrap_or(""),
+        answer.content_type,
+        answer.body.len(),
+        if is_final { "x-should-retry: false\r\n" } else { "" },
+    )
+    .into_bytes();
+    raw.extend_from_slice(&answer.body);
+    raw.into()
+}
+
+fn set_request_id(headers: &mut HeaderMap, id: &str) {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID, value);
+    }
+}

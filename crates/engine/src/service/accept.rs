@@ -1,0 +1,91 @@
+//! First stage: may this request come in at all, and what is it for?
+
+use std::sync::Arc;
+
+use http::header::TRANSFER_ENCODING;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use trunkline_core::fault::{Fault, FaultKind};
+use trunkline_core::provider::Route;
+use trunkline_core::{target, web_guard};
+
+use super::Service;
+use crate::client_connection::ClientConnection;
+
+/// A request that may come in.
+pub(super) enum Accepted {
+    /// Somebody looks whether we are there.
+    Hello,
+    /// A call of the provider's API.
+    Api(ApiCall),
+}
+
+/// A call of the provider's API.
+pub(super) struct ApiCall {
+    /// As the client sent it, without the service's prefix.
+    pub(super) target: PathAndQuery,
+    /// The path a user must have been given, where it is none of the clients' own.
+    pub(super) needs_path: Option<String>,
+    pub(super) asks_model: bool,
+}
+
+impl Service {
+    pub(super) fn accept(&self, parts: &Parts, client: &Arc<ClientConnection>) -> Result<Accepted, Fault> {
+        let invalid = |message: String| Fault::new(FaultKind::InvalidRequest, message);
+        if parts.version != http::Version::HTTP_2
+            && client.head_is_contradictory(parts.headers.contains_key(TRANSFER_ENCODING))
+        {
+            return Err(Fault::new(
+                FaultKind::InvalidRequest,
+                "the request states the length of its body in two ways that contradict each other",
+            ));
+        }
+        let size: usize =
+            parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        if size > self.settings.max_header {
+            return Err(Fault::new(
+                FaultKind::HeadTooLarge,
+                format!("the request's headers are over the limit of {} bytes", self.settings.max_header),
+            ));
+        }
+        let check_host = self.settings.tokens.is_empty();
+        let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+        web_guard::check(&parts.headers, authority, self.settings.server_name.as_deref(), check_host)
+            .map_err(|foreign| Fault::new(FaultKind::Permission, foreign.to_string()))?;
+
+        let path = target::normal_path(parts.uri.path()).map_err(|bad| invalid(bad.to_string()))?;
+        let Some(path) = target::strip_prefix(&path, &self.settings.prefix) else {
+            return Err(unknown(&path));
+        };
+        let (asks_model, needs_path) = match self.provider.route(&parts.method, path) {
+            Route::Hello => return Ok(Accepted::Hello),
+            Route::Unknown => return Err(unknown(path)),
+            Route::Forward { asks_model } => (asks_model, None),
+            // Whatever it is, if its body names a model then that model must be allowed.
+            Route::OnlyIfAllowed => (parts.method == http::Method::POST, Some(path.to_owned())),
+        };
+        let target =
+            self.target(parts).ok_or_else(|| invalid("the request target is not valid".to_owned()))?;
+        Ok(Accepted::Api(ApiCall { target, needs_path, asks_model }))
+    }
+
+    /// The target as received, without the prefix.
+    fn target(&self, parts: &Parts) -> Option<PathAndQuery> {
+        let target = parts.uri.path_and_query()?;
+        if self.settings.prefix.is_empty() {
+            return Some(target.clone());
+        }
+        let rest = target::strip_prefix(target.path(), &self.settings.prefix)?;
+        match target.query() {
+            Some(query) => format!("{rest}?{query}").try_into().ok(),
+            None => rest.try_into().ok(),
+        }
+    }
+}
+
+/// The refusal of a path that is not served.
+pub(super) fn unknown(path: &str) -> Fault {
+    // What a client sent goes back to it only in part, and escaped by the envelope.
+    let shown: String = path.chars().take(200).collect();
+    Fault::new(FaultKind::NotFound, format!("trunkline does not serve {shown}"))
+}

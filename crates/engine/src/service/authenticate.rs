@@ -1,0 +1,76 @@
+//! Second stage: whose request is it?
+
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use http::HeaderMap;
+use trunkline_core::auth::presented_token;
+use trunkline_core::fault::{Fault, FaultKind};
+use trunkline_core::glob;
+
+use super::accept::{ApiCall, unknown};
+use super::{Service, User};
+
+/// A call whose user is known.
+pub(super) struct Authed {
+    pub(super) call: ApiCall,
+    /// `None` where nobody authenticates.
+    pub(super) user: Option<Arc<User>>,
+    /// The user's position.
+    pub(super) position: Option<usize>,
+}
+
+impl Service {
+    pub(super) async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        call: ApiCall,
+        peer: IpAddr,
+    ) -> Result<Authed, Fault> {
+        if self.settings.tokens.is_empty() {
+            return match &call.needs_path {
+                Some(path) => Err(unknown(path)),
+                None => Ok(Authed { call, user: None, position: None }),
+            };
+        }
+        let presented = presented_token(headers);
+        let found = presented.and_then(|token| self.settings.tokens.find(token)).copied();
+        let Some((position, user)) = found.and_then(|at| self.settings.users.get(at).map(|user| (at, user)))
+        else {
+            return Err(self.refuse_token(presented.is_some(), peer).await);
+        };
+        if user.disabled {
+            return Err(Fault::new(FaultKind::Authentication, format!("user {} is disabled", user.name)));
+        }
+        if user.expires.is_some_and(|expires| expires <= SystemTime::now()) {
+            return Err(Fault::new(
+                FaultKind::Authentication,
+                format!("the token of user {} has expired", user.name),
+            ));
+        }
+        if let Some(path) = &call.needs_path
+            && !user.paths.iter().any(|glob| glob::matches(glob, path))
+        {
+            return Err(unknown(path));
+        }
+        Ok(Authed { call, user: Some(Arc::clone(user)), position: Some(position) })
+    }
+
+    /// Whoever keeps trying tokens waits longer and longer for the answer.
+    async fn refuse_token(&self, presented: bool, peer: IpAddr) -> Fault {
+        let delay =
+            self.throttle.lock().unwrap_or_else(PoisonError::into_inner).on_failure(peer, Instant::now());
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        Fault::new(
+            FaultKind::Authentication,
+            if presented {
+                "this token belongs to no user of this trunkline: check ANTHROPIC_AUTH_TOKEN, or ask its owner for a token"
+            } else {
+                "no user token: send it as \"Authorization: Bearer\" or as \"x-api-key\""
+            },
+        )
+    }
+}

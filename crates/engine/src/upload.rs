@@ -1,0 +1,398 @@
+//! A request body on its way to the provider: forwarded as it arrives, kept for a repeat while that may be needed, and
+//! read by the scanner in passing.
+//!
+//! Spec: claude.md, *To the provider*. The chunks are the ones the HTTP library read; keeping them keeps a reference.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use trunkline_core::provider::{WANTED_COUNT, WANTED_MODEL, WANTED_SESSION};
+use trunkline_core::scan::{BodyScan, Found, Progress, Wanted};
+
+use crate::decode::{BodyDecoder, DecodeError};
+
+/// How much of a body the log may look through for the model; routing has bounds of its own.
+const MAX_SCAN_FOR_LOG: usize = 64 * 1024;
+
+/// What all requests of the process may keep for repeats, together: 256 MiB (config.md, `replay_buffer`).
+pub const PROCESS_REPLAY_BYTES: usize = 256 * 1024 * 1024;
+
+/// Bytes kept by all requests of the process.
+#[derive(Debug, Default)]
+pub struct ReplayBudget {
+    used: AtomicUsize,
+}
+
+impl ReplayBudget {
+    fn take(&self, bytes: usize) -> bool {
+        self.used
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
+                used.checked_add(bytes).filter(|used| *used <= PROCESS_REPLAY_BYTES)
+            })
+            .is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}
+
+/// Bounds of one body.
+#[derive(Debug, Clone, Copy)]
+pub struct UploadLimits {
+    /// Longest body accepted, in bytes, as sent and (where it is decoded for reading) decoded.
+    pub max_body: u64,
+    /// Most that is kept for a repeat.
+    pub replay_buffer: u64,
+    /// Longest silence of the client.
+    pub silence: Duration,
+    /// Longest wait for the provider, once it has the body or while it takes nothing of it.
+    pub response_head: Duration,
+}
+
+/// Why a body is not forwarded (any further).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UploadError {
+    /// Over `max_body`.
+    #[error("the request body is over the limit")]
+    TooLarge,
+    /// The client has gone, or broke the framing of its body.
+    #[error("the client's body ended early")]
+    Broken,
+    /// It could not be decoded for reading.
+    #[error("the request body cannot be decoded")]
+    Undecodable,
+    /// There is no room to keep it while it must be read whole.
+    #[error("no room to hold the request body")]
+    NoRoom,
+}
+
+/// What the wait for the provider is waiting for, and until when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// For the client to send more.
+    ForClient(Instant),
+    /// For the provider.
+    ForProvider(Instant),
+}
+
+/// A request body, shared between the tries of its request.
+#[derive(Debug)]
+pub struct Upload {
+    state: Mutex<State>,
+    budget: Arc<ReplayBudget>,
+    limits: UploadLimits,
+}
+
+#[derive(Debug)]
+struct State {
+    incoming: Option<Incoming>,
+    length: Option<u64>,
+    kept: VecDeque<Bytes>,
+    kept_bytes: usize,
+    /// Bytes of the budget of the process that are ours.
+    reserved: usize,
+    /// Whether everything so far is in `kept`.
+    keeping: bool,
+    trailers: Option<HeaderMap>,
+    received: u64,
+    failed: Option<UploadError>,
+    waiting_for_client: Option<Instant>,
+    progress: Instant,
+    scan: BodyScan<WANTED_COUNT>,
+    scanned: usize,
+    decoder: Option<BodyDecoder>,
+    /// Whether the whole body is to be read by the scanner.
+    strict: bool,
+}
+
+impl Upload {
+    /// A body about to be read. `encoding` is the value of `content-encoding`, if there is one.
+    pub fn new(
+        incoming: Incoming,
+        encoding: Option<&str>,
+        wanted: [Wanted; WANTED_COUNT],
+        limits: UploadLimits,
+        budget: Arc<ReplayBudget>,
+        now: Instant,
+    ) -> Result<Arc<Self>, UploadError> {
+        let length = incoming.size_hint().exact();
+        if length.is_some_and(|length| length > limits.max_body) {
+            return Err(UploadError::TooLarge);
+        }
+        let ended = incoming.is_end_stream();
+        let state = State {
+            incoming: (!ended).then_some(incoming),
+            length,
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            reserved: 0,
+            keeping: true,
+            trailers: None,
+            received: 0,
+            failed: None,
+            waiting_for_client: None,
+            progress: now,
+            scan: BodyScan::new(wanted),
+            scanned: 0,
+            decoder: encoding.map(|encoding| BodyDecoder::new(encoding, limits.max_body)),
+            strict: false,
+        };
+        Ok(Arc::new(Self { state: Mutex::new(state), budget, limits }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock would have come from the HTTP library; the state itself is never half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the whole body into memory, for the scanner to see every key of it before anything is sent.
+    pub async fn read_whole(&self) -> Result<(), UploadError> {
+        self.lock().strict = true;
+        std::future::poll_fn(|context| {
+            let mut state = self.lock();
+            loop {
+                match std::task::ready!(state.poll_next(self, context)) {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Poll::Ready(Err(error)),
+                    None => {
+                        if let Some(decoder) = state.decoder.take() {
+                            let mut scan = std::mem::replace(
+                                &mut state.scan,
+                                BodyScan::new([Wanted::Top(""); WANTED_COUNT]),
+                            );
+                            let ended = decoder.finish(|piece| scan.push(piece));
+                            state.scan = scan;
+                            ended.map_err(UploadError::from)?;
+                        }
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// What the scanner found so far: how far it came, the model, and the place of the session id.
+    pub fn facts(&self) -> (Progress, Found, Found) {
+        let state = self.lock();
+        (
+            state.scan.progress(),
+            state.scan.found(WANTED_MODEL).clone(),
+            state.scan.found(WANTED_SESSION).clone(),
+        )
+    }
+
+    /// Body for the next try: the kept part again, then what is still to come. `None` once something has been let go.
+    pub fn next_try(self: &Arc<Self>) -> Option<UploadBody> {
+        self.lock().keeping.then(|| UploadBody { upload: Arc::clone(self), next: 0 })
+    }
+
+    /// Lets go of what was kept: an answer has been accepted, there will be no other try.
+    pub fn release(&self) {
+        let mut state = self.lock();
+        state.keeping = false;
+        state.kept = VecDeque::new();
+        state.kept_bytes = 0;
+        let reserved = std::mem::take(&mut state.reserved);
+        drop(state);
+        self.budget.give_back(reserved);
+    }
+
+    /// Why the body failed, if it did.
+    pub fn failure(&self) -> Option<UploadError> {
+        self.lock().failed
+    }
+
+    /// Bytes received from the client.
+    pub fn received(&self) -> u64 {
+        self.lock().received
+    }
+
+    /// What is being waited for before the head of an answer is in.
+    pub fn waiting(&self) -> Waiting {
+        let state = self.lock();
+        match state.waiting_for_client {
+            Some(since) => Waiting::ForClient(since + self.limits.silence),
+            None => Waiting::ForProvider(state.progress + self.limits.response_head),
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let reserved = self.lock().reserved;
+        self.budget.give_back(reserved);
+    }
+}
+
+impl State {
+    /// The next chunk from the client, kept and scanned.
+    fn poll_next(
+        &mut self,
+        upload: &Upload,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, UploadError>>> {
+        if let Some(error) = self.failed {
+            return Poll::Ready(Some(Err(error)));
+        }
+        loop {
+            let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+            let frame = match Pin::new(incoming).poll_frame(context) {
+                Poll::Pending => {
+                    self.waiting_for_client.get_or_insert_with(Instant::now);
+                    return Poll::Pending;
+                }
+                Poll::Ready(frame) => frame,
+            };
+            self.waiting_for_client = None;
+            self.progress = Instant::now();
+            match frame {
+                None => {
+                    self.incoming = None;
+                    return Poll::Ready(None);
+                }
+                Some(Err(_)) => return Poll::Ready(Some(Err(self.fail(UploadError::Broken)))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(chunk) if chunk.is_empty() => {}
+                    Ok(chunk) => {
+                        return Poll::Ready(Some(match self.take(&chunk, upload) {
+                            Ok(()) => Ok(chunk),
+                            Err(error) => Err(self.fail(error)),
+                        }));
+                    }
+                    Err(frame) => self.trailers = frame.into_trailers().ok(),
+                },
+            }
+        }
+    }
+
+    fn fail(&mut self, error: UploadError) -> UploadError {
+        self.failed = Some(error);
+        self.incoming = None;
+        error
+    }
+
+    fn take(&mut self, chunk: &Bytes, upload: &Upload) -> Result<(), UploadError> {
+        self.received += chunk.len() as u64;
+        if self.received > upload.limits.max_body {
+            return Err(UploadError::TooLarge);
+        }
+        if self.keeping {
+            let bound = if self.strict { upload.limits.max_body } else { upload.limits.replay_buffer };
+            if (self.kept_bytes + chunk.len()) as u64 <= bound && upload.budget.take(chunk.len()) {
+                self.reserved += chunk.len();
+                self.kept_bytes += chunk.len();
+                self.kept.push_back(chunk.clone());
+            } else if self.strict {
+                return Err(UploadError::NoRoom);
+            } else {
+                // What is kept may be in the middle of being sent; `next` of the running try counts chunks, so the chunks
+                // go only when that try has had them all, which is now: it asks for a chunk when it has none left.
+                self.keeping = false;
+                self.kept = VecDeque::new();
+                self.kept_bytes = 0;
+                upload.budget.give_back(std::mem::take(&mut self.reserved));
+            }
+        }
+        self.scan(chunk)
+    }
+
+    fn scan(&mut self, chunk: &[u8]) -> Result<(), UploadError> {
+        let wants_more = self.strict || (!self.scan.is_satisfied() && self.scanned < MAX_SCAN_FOR_LOG);
+        if !wants_more {
+            return Ok(());
+        }
+        self.scanned += chunk.len();
+        match &mut self.decoder {
+            None => self.scan.push(chunk),
+            Some(decoder) => {
+                let scan = &mut self.scan;
+                let decoded = decoder.push(chunk, |piece| scan.push(piece));
+                // Unreadable for the log is no reason to refuse: the body is forwarded all the same.
+                if self.strict {
+                    decoded?;
+                } else if decoded.is_err() {
+                    self.scanned = MAX_SCAN_FOR_LOG;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<DecodeError> for UploadError {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::TooLarge => Self::TooLarge,
+            DecodeError::Unreadable => Self::Undecodable,
+        }
+    }
+}
+
+/// The body of one try.
+#[derive(Debug)]
+pub struct UploadBody {
+    upload: Arc<Upload>,
+    /// Kept chunks that this try has had.
+    next: usize,
+}
+
+impl Body for UploadBody {
+    type Data = Bytes;
+    type Error = UploadError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let upload = Arc::clone(&self.upload);
+        let mut state = upload.lock();
+        if let Some(chunk) = state.kept.get(self.next) {
+            self.next += 1;
+            let chunk = chunk.clone();
+            state.progress = Instant::now();
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        match std::task::ready!(state.poll_next(&upload, context)) {
+            Some(Ok(chunk)) => {
+                self.next += 1;
+                Poll::Ready(Some(Ok(Frame::data(chunk))))
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(error))),
+            None => Poll::Ready(state.trailers.clone().filter(|_| !self.is_ended_with_trailers()).map(
+                |trailers| {
+                    self.next = usize::MAX;
+                    Ok(Frame::trailers(trailers))
+                },
+            )),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let state = self.upload.lock();
+        state.incoming.is_none()
+            && state.failed.is_none()
+            && self.next >= state.kept.len()
+            && (state.trailers.is_none() || self.is_ended_with_trailers())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let state = self.upload.lock();
+        state.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl UploadBody {
+    fn is_ended_with_trailers(&self) -> bool {
+        self.next == usize::MAX
+    }
+}

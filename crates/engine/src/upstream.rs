@@ -1,0 +1,131 @@
+//! The way out: connections to one provider address, and sending a request over them.
+//!
+//! An HTTP/1.1 connection has no task of its own: whoever waits for an answer drives it, first [`Http1::exchange`], then
+//! the answer's own body (see [`crate::relay`]). That saves a channel hop, a wake-up and a task switch for every event of
+//! a stream. An HTTP/2 connection is shared by many answers and has a task.
+
+mod dial;
+mod http1;
+mod http2;
+mod origin;
+mod stream;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+
+pub use dial::DialError;
+pub use http1::Http1;
+pub use http2::StreamPermit;
+pub use origin::Origin;
+
+use crate::upload::UploadBody;
+
+/// Where a credential's requests go, and how.
+#[derive(Debug, Clone)]
+pub struct UpstreamSettings {
+    /// The base URL, taken apart.
+    pub origin: Origin,
+    /// A file with further certificate authorities, in PEM.
+    pub ca_path: Option<std::path::PathBuf>,
+    /// Longest time for name, TCP and TLS together.
+    pub connect: Duration,
+}
+
+/// One provider address and the connections to it.
+#[derive(Debug)]
+pub struct Upstream {
+    settings: UpstreamSettings,
+    dialer: dial::Dialer,
+    http1: http1::Pool,
+    http2: http2::Pool,
+}
+
+/// A connection for one request.
+#[derive(Debug)]
+pub enum Connection {
+    /// Of this request's own until its answer has ended. `reused`: it has served others before.
+    Http1 {
+        /// The connection.
+        connection: Box<Http1>,
+        /// Whether it has served others before.
+        reused: bool,
+    },
+    /// A stream of a shared one.
+    Http2 {
+        /// The stream.
+        stream: http2::Stream,
+        /// Whether the connection has served others before.
+        reused: bool,
+    },
+}
+
+/// What keeps the connection of an answer that is being read.
+#[derive(Debug)]
+pub enum Source {
+    /// An HTTP/1.1 connection, to be driven by the reader.
+    Http1(Box<Http1>),
+    /// A stream, counted until it ends.
+    Http2(StreamPermit),
+}
+
+impl Upstream {
+    /// An upstream without connections yet; they are made when they are needed.
+    pub fn new(settings: UpstreamSettings) -> Arc<Self> {
+        Arc::new(Self {
+            dialer: dial::Dialer::new(&settings),
+            settings,
+            http1: http1::Pool::default(),
+            http2: http2::Pool::default(),
+        })
+    }
+
+    /// The address and base path.
+    pub fn origin(&self) -> &Origin {
+        &self.settings.origin
+    }
+
+    /// A connection: an idle or shared one unless `fresh` is asked for, else a new one.
+    pub async fn connect(&self, fresh: bool) -> Result<Connection, DialError> {
+        if !fresh {
+            if let Some(connection) = self.http1.take() {
+                return Ok(Connection::Http1 { connection, reused: true });
+            }
+            if let Some(stream) = self.http2.take() {
+                return Ok(Connection::Http2 { stream, reused: true });
+            }
+        }
+        let dialled = self.dialer.dial(&self.settings.origin).await?;
+        if dialled.is_http2 {
+            let stream = self.http2.open(dialled.stream).await.map_err(DialError::handshake)?;
+            Ok(Connection::Http2 { stream, reused: false })
+        } else {
+            let connection = Http1::open(dialled.stream).await.map_err(DialError::handshake)?;
+            Ok(Connection::Http1 { connection, reused: false })
+        }
+    }
+
+    /// Takes back a connection whose answer has been read.
+    pub fn put_back(&self, connection: Box<Http1>) {
+        self.http1.put(connection);
+    }
+}
+
+/// Sends a request over a connection and waits for the head of its answer.
+pub async fn exchange(
+    connection: Connection,
+    request: http::Request<UploadBody>,
+) -> Result<(http::Response<Incoming>, Source), hyper::Error> {
+    match connection {
+        Connection::Http1 { mut connection, .. } => {
+            let response = connection.exchange(request).await?;
+            Ok((response, Source::Http1(connection)))
+        }
+        Connection::Http2 { stream, .. } => {
+            let (response, permit) = stream.exchange(request).await?;
+            Ok((response, Source::Http2(permit)))
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! HTTP/2 connections to a provider: shared by many requests, each driven by a task.
+//!
+//! Several are kept: one connection's flow-control window makes parallel uploads of a megabyte wait for each other, and
+//! a provider allows about 100 streams on one (performance.md, 7).
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::stream::Stream as Bytes;
+use crate::upload::UploadBody;
+
+/// Streams on a connection from which on another connection is opened, while there are few.
+const SPREAD_FROM: usize = 4;
+
+/// Connections up to which load is spread.
+const SPREAD_OVER: usize = 8;
+
+/// Streams on one connection; providers allow about 100 (RFC 9113 recommends no less).
+const MAX_STREAMS: usize = 100;
+
+/// What we let a provider send ahead on one stream, and on a connection.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
+/// A ping when nothing has been heard for this long finds dead connections under long silences.
+const PING_AFTER: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
+
+#[derive(Debug)]
+struct Shared {
+    sender: http2::SendRequest<UploadBody>,
+    streams: Arc<AtomicUsize>,
+    task: Arc<AbortOnDropHandle<()>>,
+}
+
+/// The connections.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    connections: Mutex<Vec<Shared>>,
+}
+
+/// A place on one of them, for one request.
+#[derive(Debug)]
+pub struct Stream {
+    sender: http2::SendRequest<UploadBody>,
+    permit: StreamPermit,
+}
+
+/// Counts as a stream of its connection until dropped, and keeps the connection's task alive.
+#[derive(Debug)]
+pub struct StreamPermit {
+    streams: Arc<AtomicUsize>,
+    _task: Arc<AbortOnDropHandle<()>>,
+}
+
+impl Drop for StreamPermit {
+    fn drop(&mut self) {
+        self.streams.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Shared {
+    fn stream(&self) -> Stream {
+        self.streams.fetch_add(1, Ordering::AcqRel);
+        let permit = StreamPermit { streams: Arc::clone(&self.streams), _task: Arc::clone(&self.task) };
+        Stream { sender: self.sender.clone(), permit }
+    }
+}
+
+impl Pool {
+    /// A place on the connection with the fewest streams, unless a further connection should be opened.
+    pub(super) fn take(&self) -> Option<Stream> {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.retain(|shared| !shared.sender.is_closed());
+        let room = if connections.len() < SPREAD_OVER { SPREAD_FROM } else { MAX_STREAMS };
+        connections
+            .iter()
+            .min_by_key(|shared| shared.streams.load(Ordering::Acquire))
+            .filter(|shared| shared.streams.load(Ordering::Acquire) < room)
+            .map(Shared::stream)
+    }
+
+    /// Opens a connection over a new byte stream, and takes the first place on it.
+    pub(super) async fn open(&self, stream: Bytes) -> Result<Stream, hyper::Error> {
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        // The reason of its end reaches the streams on it.
+        let task = AbortOnDropHandle::new(tokio::spawn(async move { drop(connection.await) }));
+        let shared = Shared { sender, streams: Arc::default(), task: Arc::new(task) };
+        let first = shared.stream();
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(shared);
+        Ok(first)
+    }
+}
+
+impl Stream {
+    pub(super) async fn exchange(
+        mut self,
+        request: http::Request<UploadBody>,
+    ) -> Result<(http::Response<Incoming>, StreamPermit), hyper::Error> {
+        self.sender.ready().await?;
+        let response = self.sender.send_request(request).await?;
+        Ok((response, self.permit))
+    }
+}

@@ -1,0 +1,147 @@
+//! The bytes of a client's connection, on their way between the socket and the HTTP library: the one place that sees them.
+//!
+//! Four things are done here that the library has no way to ask for: cutting an answer after its last byte has left,
+//! sending interim responses on, looking at raw request heads, and giving the library's own refusals (of heads that it
+//! cannot read) the provider's error shape. See [`trunkline_engine::client_connection`].
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use trunkline_core::fault::{Fault, FaultKind};
+use trunkline_engine::client_connection::ClientConnection;
+use trunkline_engine::service::Service;
+
+/// How the library begins a refusal of its own; the status follows.
+const REFUSAL: &[u8] = b"HTTP/1.1 4";
+
+/// The bytes of one connection.
+pub(crate) struct ClientIo<T> {
+    inner: T,
+    client: Arc<ClientConnection>,
+    /// Whose error shape the library's refusals get.
+    service: Arc<Service>,
+    /// What we write ourselves, before anything else.
+    own: Bytes,
+    /// Whether `own` is a refusal, after which nothing of the library's is written any more.
+    refused: bool,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
+    pub(crate) fn new(inner: T, client: Arc<ClientConnection>, service: Arc<Service>) -> Self {
+        Self { inner, client, service, own: Bytes::new(), refused: false }
+    }
+
+    fn poll_own(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.own.has_remaining() {
+            let written = Pin::new(&mut self.inner).poll_write(context, &self.own);
+            self.client.on_write(written.is_pending());
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.own.advance(written),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Looks at what the library is about to write. Whether it must be swallowed.
+    fn before_write(&mut self, first: &[u8]) -> bool {
+        if self.refused {
+            return true;
+        }
+        if self.client.is_http2() || self.client.has_unflushed_tail() {
+            return false;
+        }
+        // Nothing of an earlier answer is left: these are the first bytes of one, or later bytes of the same.
+        if let Some(interim) = self.client.take_interim() {
+            self.own = interim.into();
+        }
+        if self.client.in_flight() == 0 && first.starts_with(REFUSAL) {
+            let fault = match first.get(9..12) {
+                Some(b"431") => Fault::new(FaultKind::HeadTooLarge, "the request's head is too large"),
+                _ => Fault::new(FaultKind::InvalidRequest, "the request's head is not valid HTTP/1.1"),
+            };
+            self.own = self.service.raw_refusal(&fault);
+            self.refused = true;
+        }
+        self.refused
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
+        if let Some(read) = buffer.filled().get(before..) {
+            self.client.on_read(read);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let swallow = self.before_write(bytes);
+        ready!(self.poll_own(context))?;
+        if swallow {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.client.on_write(written.is_pending());
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let swallow = self.before_write(bufs.first().map_or(&[], |first| first));
+        ready!(self.poll_own(context))?;
+        if swallow {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
+        let written = Pin::new(&mut self.inner).poll_write_vectored(context, bufs);
+        self.client.on_write(written.is_pending());
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    /// The library calls this when its own buffer is empty: everything it was given has been written.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.client.on_flushed();
+        if let Some(interim) = self.client.take_interim() {
+            self.own = interim.into();
+        }
+        ready!(self.poll_own(context))?;
+        let flushed = Pin::new(&mut self.inner).poll_flush(context);
+        self.client.on_write(flushed.is_pending());
+        ready!(flushed)?;
+        if self.client.is_cut() && !self.client.is_http2() {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the answer was cut by the provider",
+            )));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_own(context))?;
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,170 @@
+//! One connection of a client: HTTP/1.1 or HTTP/2 over it, its waits, and its end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use trunkline_engine::client_connection::ClientConnection;
+
+use crate::client_io::ClientIo;
+use crate::mounts::Mounts;
+
+/// Longest time for a request head to arrive whole, once it has begun.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest time for the first request of a connection to begin.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a connection is kept between two requests. Agents think for minutes, and reuse their connections.
+const KEEP_ALIVE: Duration = Duration::from_secs(600);
+
+/// How long a client may take nothing of what is being written to it.
+const WRITE_STALL: Duration = Duration::from_secs(300);
+
+/// The shortest wait between two looks at the waits above.
+const MIN_TICK: Duration = Duration::from_millis(100);
+
+/// Read buffer of an HTTP/1.1 connection beyond the head that is allowed.
+const HEAD_SLACK: usize = 64 * 1024;
+
+/// Headers of a request, by number.
+const MAX_HEADERS: usize = 200;
+
+/// Requests at once on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 250;
+
+/// What a client may send ahead on one HTTP/2 stream, and on a connection.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// A ping when nothing has been heard for this long finds HTTP/2 clients that have gone.
+const PING_AFTER: Duration = Duration::from_secs(60);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// As its first bytes say (in clear: HTTP/2 by prior knowledge).
+    Sniff,
+    /// HTTP/1.1 by ALPN.
+    Http1,
+    /// HTTP/2 by ALPN.
+    Http2,
+}
+
+/// Makes the HTTP side of connections; one for all connections of a listener.
+#[derive(Debug, Clone)]
+pub(crate) struct Http(auto::Builder<TokioExecutor>);
+
+impl Http {
+    /// `max_header`: the longest head that is answered in the provider's shape; about twice that is read at all.
+    pub(crate) fn new(max_header: usize) -> Self {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            // Heads and keep-alive have waits of our own, which cost nothing per request.
+            .header_read_timeout(None)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(max_header.saturating_add(HEAD_SLACK));
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(u32::try_from(max_header.saturating_mul(2)).unwrap_or(u32::MAX))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            // A stream's next data is asked for when its last has been taken: bounds what one stream holds in memory, and is
+            // what lets a cut wait until everything before it has been written.
+            .max_send_buf_size(1)
+            .keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PING_TIMEOUT);
+        Self(builder)
+    }
+
+    /// Serves a connection to its end. On `stop` no further request is taken; on `abort` it ends at once.
+    pub(crate) async fn serve<T>(
+        &self,
+        stream: T,
+        client: Arc<ClientConnection>,
+        mounts: Arc<Mounts>,
+        protocol: Protocol,
+        stop: CancellationToken,
+        abort: CancellationToken,
+    ) where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let io = TokioIo::new(ClientIo::new(stream, Arc::clone(&client), Arc::clone(mounts.first())));
+        let service = {
+            let client = Arc::clone(&client);
+            service_fn(move |request: Request<Incoming>| {
+                let service = Arc::clone(mounts.find(request.uri().path()));
+                let client = Arc::clone(&client);
+                async move { Ok::<_, Infallible>(service.handle(request, &client).await) }
+            })
+        };
+        let builder = match protocol {
+            Protocol::Sniff => self.0.clone(),
+            Protocol::Http1 => self.0.clone().http1_only(),
+            Protocol::Http2 => self.0.clone().http2_only(),
+        };
+        let mut connection = pin!(builder.serve_connection(io, service));
+        let mut stopped = pin!(stop.cancelled());
+        let mut aborted = pin!(abort.cancelled());
+        let mut tick = pin!(tokio::time::sleep(FIRST_REQUEST_TIMEOUT));
+        let mut stopping = false;
+        let ended = std::future::poll_fn(|context| {
+            if !stopping && stopped.as_mut().poll(context).is_ready() {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            if aborted.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                return Poll::Ready(ended);
+            }
+            client.on_driven(client.write_blocked_for().is_none(), context);
+            while tick.as_mut().poll(context).is_ready() {
+                match left(&client) {
+                    None => return Poll::Ready(Ok(())),
+                    Some(left) => tick.as_mut().reset(tokio::time::Instant::now() + left.max(MIN_TICK)),
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+        if let Err(error) = ended {
+            tracing::debug!(peer = %client.peer(), %error, "connection ended");
+        }
+    }
+}
+
+/// How long this connection may go on as it is; `None`: no longer.
+fn left(client: &ClientConnection) -> Option<Duration> {
+    if let Some(blocked) = client.write_blocked_for() {
+        return WRITE_STALL.checked_sub(blocked);
+    }
+    if client.in_flight() > 0 {
+        return Some(HEAD_TIMEOUT);
+    }
+    let allowed = if client.is_mid_head() {
+        HEAD_TIMEOUT
+    } else if client.has_served() {
+        KEEP_ALIVE
+    } else {
+        FIRST_REQUEST_TIMEOUT
+    };
+    // A wait that is allowed for long is looked at again when a shorter one could have begun meanwhile.
+    allowed.checked_sub(client.quiet_for()).filter(|left| !left.is_zero()).map(|left| left.min(HEAD_TIMEOUT))
+}
