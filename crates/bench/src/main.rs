@@ -3,7 +3,11 @@
 //! The load client and the upstream share one process and one core; the proxy under test has the other. Every
 //! figure is taken in the same run, target after target, so that the ratios hold although the machine changes.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool: data to stdout, progress to stderr")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool: data to stdout, progress to stderr"
+)]
 
 mod args;
 mod bare;
@@ -41,9 +45,8 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = local_runtime()?;
     match command {
-        Command::Run(RunArgs { supervised: None, .. }) | Command::Callgrind(CallgrindArgs { supervised: None, .. }) => {
-            runtime.block_on(host::supervise())
-        }
+        Command::Run(RunArgs { supervised: None, .. })
+        | Command::Callgrind(CallgrindArgs { supervised: None, .. }) => runtime.block_on(host::supervise()),
         Command::Run(args) => runtime.block_on(measure(run::run(args))),
         Command::Callgrind(args) => runtime.block_on(measure(callgrind::run(args))),
         Command::Bare(args) => runtime.block_on(bare::serve(args)),

@@ -90,7 +90,8 @@ impl Spot {
 
     /// The member `name` of the object that stands here, at `at`.
     pub(crate) fn member(&self, name: &str, at: usize) -> Self {
-        let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-$".contains(&byte));
+        let plain = !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-$".contains(&byte));
         let path = match (plain, self.path.is_empty()) {
             (true, true) => name.to_owned(),
             (true, false) => format!("{}.{name}", self.path),
@@ -137,6 +138,16 @@ impl Report {
     /// Whether an error was reported at exactly this place.
     pub(crate) fn has_error_at(&self, spot: &Spot) -> bool {
         self.errors.iter().any(|finding| finding.spot == *spot)
+    }
+
+    /// Whether an error was reported at or below this place.
+    pub(crate) fn has_error_below(&self, spot: &Spot) -> bool {
+        self.errors.iter().any(|finding| finding.spot.path.starts_with(&spot.path))
+    }
+
+    /// Whether further errors are only counted, so that their wording is for nobody.
+    pub(crate) fn is_full(&self) -> bool {
+        self.errors.len() >= MAX_FINDINGS
     }
 
     pub(crate) fn has_errors(&self) -> bool {
@@ -187,7 +198,13 @@ const SHOWN_CHARACTERS: usize = 60;
 
 /// `text` in double quotes for a message: shortened, and with nothing in it that a terminal would obey.
 pub(crate) fn quoted(text: &str) -> String {
-    let mut shown: String = text.chars().take(SHOWN_CHARACTERS).flat_map(char::escape_debug).collect();
+    let mut shown = String::new();
+    for next in text.chars().take(SHOWN_CHARACTERS) {
+        match next {
+            '\'' => shown.push(next),
+            _ => shown.extend(next.escape_debug()),
+        }
+    }
     if text.chars().nth(SHOWN_CHARACTERS).is_some() {
         shown.push('…');
     }
@@ -207,7 +224,8 @@ pub(crate) fn alternatives(names: &[&str]) -> String {
 pub(crate) fn did_you_mean<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     /// Beyond this no name of ours is near, and the distance is quadratic.
     const LONGEST: usize = 64;
-    if found.len() > LONGEST {
+    // What has no letter, such as a version, is not mistyped but meant.
+    if found.len() > LONGEST || !found.contains(char::is_alphabetic) {
         return String::new();
     }
     let plain = |name: &str| name.replace(['_', '-', ' '], "").to_lowercase();
@@ -259,6 +277,9 @@ mod tests {
         }
         let (errors, _) = report.locate("{}");
         assert_eq!(errors.len(), MAX_FINDINGS + 1);
-        assert_eq!(errors.last().map(ToString::to_string).as_deref(), Some("line 1, column 3: and 7 more errors"));
+        assert_eq!(
+            errors.last().map(ToString::to_string).as_deref(),
+            Some("line 1, column 3: and 7 more errors")
+        );
     }
 }

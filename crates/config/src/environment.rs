@@ -62,7 +62,8 @@ fn look_up(reference: &str, env: &dyn Environment) -> Result<String, String> {
             return Err("${file:} names no file".to_owned());
         }
         let path = paths::resolve(path, env)?;
-        let content = env.read_file(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let content =
+            env.read_file(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         return Ok(content.trim_end_matches(['\r', '\n']).to_owned());
     }
     let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Environment;
 
-/// A machine with nothing on it but what a test puts there; home is `/home/me`, working directory `/work`.
+/// A machine with nothing on it but what a test puts there; home is `/home/me`, working directory `/here`.
 #[derive(Default)]
 pub(crate) struct FakeEnvironment {
     vars: HashMap<String, String>,
@@ -55,7 +55,7 @@ impl Environment for FakeEnvironment {
     }
 
     fn working_directory(&self) -> Option<PathBuf> {
-        Some("/work".into())
+        Some("/here".into())
     }
 
     fn real_path(&self, path: &Path) -> Option<PathBuf> {

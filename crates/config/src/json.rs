@@ -107,6 +107,7 @@ impl<'t> Parser<'t> {
     fn unexpected(&self, expected: &str) -> SyntaxError {
         let found = match self.rest().chars().next() {
             None => "the end of the file".to_owned(),
+            Some('"') => "'\"'".to_owned(),
             Some(found) => format!("'{}'", found.escape_debug()),
         };
         SyntaxError::new(self.at, format!("expected {expected}, found {found}"))
@@ -182,7 +183,9 @@ impl<'t> Parser<'t> {
         let words = [("true", Value::Bool(true)), ("false", Value::Bool(false)), ("null", Value::Null)];
         for (word, value) in words {
             let after = self.rest().strip_prefix(word);
-            if after.is_some_and(|after| !after.starts_with(|next: char| next.is_alphanumeric() || next == '_')) {
+            if after
+                .is_some_and(|after| !after.starts_with(|next: char| next.is_alphanumeric() || next == '_'))
+            {
                 self.at += word.len();
                 return Ok(value);
             }
@@ -238,7 +241,12 @@ impl<'t> Parser<'t> {
                     return Ok(out);
                 }
                 Some(b'\\') => out.push(self.escape()?),
-                _ => return Err(SyntaxError::new(self.at, "a control character inside a string; write it as \\u00XX")),
+                _ => {
+                    return Err(SyntaxError::new(
+                        self.at,
+                        "a control character inside a string; write it as \\u00XX",
+                    ));
+                }
             }
         }
     }
@@ -278,7 +286,8 @@ impl<'t> Parser<'t> {
     }
 
     fn hex(&mut self, start: usize) -> Result<u32, SyntaxError> {
-        let digits = self.rest().get(..4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let digits =
+            self.rest().get(..4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         self.at += 4;
         digits
             .and_then(|digits| u32::from_str_radix(digits, 16).ok())

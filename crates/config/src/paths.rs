@@ -117,8 +117,8 @@ mod tests {
         let resolved = |text| resolve(text, &env).unwrap();
         assert_eq!(resolved("~"), Path::new("/home/me"));
         assert_eq!(resolved("~/.claude-b//x"), Path::new("/home/me/.claude-b/x"));
-        assert_eq!(resolved("./a/../b"), Path::new("/work/a/../b"));
-        assert_eq!(resolved("~other/x"), Path::new("/work/~other/x"));
+        assert_eq!(resolved("./a/../b"), Path::new("/here/a/../b"));
+        assert_eq!(resolved("~other/x"), Path::new("/here/~other/x"));
         assert_eq!(resolved("/x"), Path::new("/x"));
         assert!(resolve("~/x", &FakeEnvironment::new().without_home()).is_err());
         assert!(resolve("a\0b", &env).is_err());
@@ -128,8 +128,8 @@ mod tests {
     fn logins_follow_the_clients_own_variables() {
         let env = FakeEnvironment::new().with_var("CODEX_HOME", "").with_var("CLAUDE_CONFIG_DIR", "b");
         let claude = default_login(ProviderKind::Claude, &env).unwrap();
-        assert_eq!(claude.path, Path::new("/work/b/.credentials.json"));
-        assert_eq!(claude.directory, Path::new("/work/b"));
+        assert_eq!(claude.path, Path::new("/here/b/.credentials.json"));
+        assert_eq!(claude.directory, Path::new("/here/b"));
         let codex = default_login(ProviderKind::Codex, &env).unwrap();
         assert_eq!(codex.path, Path::new("/home/me/.codex/auth.json"));
         assert_eq!(default_login(ProviderKind::Codex, &env.without_home()), None);
@@ -138,12 +138,13 @@ mod tests {
     #[test]
     fn a_named_configuration_is_the_only_one() {
         let env = FakeEnvironment::new();
-        let usual = ["/work/trunkline.json", "/home/me/.config/trunkline/config.json", "/etc/trunkline/config.json"];
+        let usual =
+            ["/here/trunkline.json", "/home/me/.config/trunkline/config.json", "/etc/trunkline/config.json"];
         assert_eq!(config_locations(&env), usual.map(PathBuf::from));
         let env = env.with_var("XDG_CONFIG_HOME", "/xdg");
         assert_eq!(config_locations(&env)[1], Path::new("/xdg/trunkline/config.json"));
         let env = env.with_var("TRUNKLINE_CONFIG", "mine.json");
-        assert_eq!(config_locations(&env), [PathBuf::from("/work/mine.json")]);
+        assert_eq!(config_locations(&env), [PathBuf::from("/here/mine.json")]);
     }
 
     #[test]

@@ -121,7 +121,20 @@ mod tests {
 
     #[test]
     fn what_is_no_duration() {
-        for text in ["", "+", "90", "-1s", "s", "1x", "1h 30m", "1..5s", ".s", "999999h999999999h", "1e3s", "300000000h"] {
+        for text in [
+            "",
+            "+",
+            "90",
+            "-1s",
+            "s",
+            "1x",
+            "1h 30m",
+            "1..5s",
+            ".s",
+            "999999h999999999h",
+            "1e3s",
+            "300000000h",
+        ] {
             assert_eq!(duration(text), None, "{text}");
         }
     }

@@ -94,25 +94,22 @@ impl fmt::Display for BaseUrl {
 }
 
 fn split_authority(authority: &str) -> Result<(String, Option<u16>), &'static str> {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => {
-            let (address, after) = rest.split_once(']').ok_or("an IPv6 address needs its closing bracket")?;
-            let address: Ipv6Addr = address.parse().map_err(|_| "not an IPv6 address between the brackets")?;
-            let port = match after.strip_prefix(':') {
-                Some(port) => Some(port),
-                None if after.is_empty() => None,
-                None => return Err("only a port may follow the brackets"),
-            };
-            (address.to_string(), port)
-        }
-        None => {
-            let (host, port) = match authority.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (authority, None),
-            };
-            check_host(host)?;
-            (host.to_ascii_lowercase(), port)
-        }
+    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
+        let (address, after) = rest.split_once(']').ok_or("an IPv6 address needs its closing bracket")?;
+        let address: Ipv6Addr = address.parse().map_err(|_| "not an IPv6 address between the brackets")?;
+        let port = match after.strip_prefix(':') {
+            Some(port) => Some(port),
+            None if after.is_empty() => None,
+            None => return Err("only a port may follow the brackets"),
+        };
+        (address.to_string(), port)
+    } else {
+        let (host, port) = match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        };
+        check_host(host)?;
+        (host.to_ascii_lowercase(), port)
     };
     let port = match port {
         None => None,
@@ -170,7 +167,11 @@ mod tests {
             ("http://localhost.example.org", "http://localhost.example.org", 80, false),
         ] {
             let url = BaseUrl::parse(text).unwrap();
-            assert_eq!((url.to_string().as_str(), url.port(), url.is_loopback()), (shown, port, loopback), "{text}");
+            assert_eq!(
+                (url.to_string().as_str(), url.port(), url.is_loopback()),
+                (shown, port, loopback),
+                "{text}"
+            );
             assert!(shown.parse::<http::Uri>().is_ok(), "{text}");
         }
     }

@@ -5,9 +5,11 @@
 use std::collections::HashMap;
 
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderName};
 
 use crate::secret::TokenDigest;
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The token a request carries: that of `Authorization: Bearer`; without an `Authorization` header, `x-api-key`.
 ///
@@ -21,7 +23,7 @@ pub fn presented_token(headers: &HeaderMap) -> Option<&[u8]> {
         let single = authorization.next().is_none();
         return (single && scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token);
     }
-    let mut keys = headers.get_all("x-api-key").iter();
+    let mut keys = headers.get_all(API_KEY).iter();
     let key = keys.next()?.as_bytes();
     (keys.next().is_none() && !key.is_empty()).then_some(key)
 }

@@ -3,7 +3,7 @@
 //! Spec: claude.md, *To the provider* and *To the client*; limits.md, the list that is always stripped. Maps are
 //! built anew rather than removed from, since removing changes the order of what stays.
 
-use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE};
 
 /// Whether a header of a request never goes on to a provider: the user's token, what belongs to one connection,
 /// what is set anew, and what a proxy in front of us adds.
@@ -52,37 +52,25 @@ pub fn is_dropped_from_response(name: &HeaderName) -> bool {
     by_name || name.starts_with("cf-") || name.starts_with("x-trunkline-")
 }
 
-/// The headers named by `Connection`, which belong to this hop as well.
-struct NamedByConnection<'a>(Option<Vec<&'a str>>);
-
-impl<'a> NamedByConnection<'a> {
-    fn of(headers: &'a HeaderMap) -> Self {
-        let mut named = None;
-        for value in headers.get_all(CONNECTION) {
-            let Ok(value) = value.to_str() else { continue };
-            for token in value.split(',').map(str::trim) {
-                // The two usual ones are dropped by name in any case.
-                if !token.is_empty()
-                    && !token.eq_ignore_ascii_case("keep-alive")
-                    && !token.eq_ignore_ascii_case("close")
-                {
-                    named.get_or_insert_with(Vec::new).push(token);
-                }
-            }
-        }
-        Self(named)
-    }
-
-    fn has(&self, name: &HeaderName) -> bool {
-        self.0
-            .as_ref()
-            .is_some_and(|named| named.iter().any(|token| token.eq_ignore_ascii_case(name.as_str())))
-    }
+/// The headers named by `Connection`, which belong to this hop as well; in lower case.
+fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        // The two usual ones are dropped by name in any case.
+        .filter(|token| {
+            !token.is_empty()
+                && !token.eq_ignore_ascii_case("keep-alive")
+                && !token.eq_ignore_ascii_case("close")
+        })
+        .map(str::to_ascii_lowercase)
+        .collect()
 }
 
 /// Whether the client takes trailers (`TE: trailers`): the one part of `TE` that is worth passing on.
 pub fn accepts_trailers(headers: &HeaderMap) -> bool {
-    headers.get_all(http::header::TE).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+    headers.get_all(TE).iter().filter_map(|value| value.to_str().ok()).any(|value| {
         value
             .split(',')
             .any(|member| member.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("trailers"))
@@ -91,15 +79,15 @@ pub fn accepts_trailers(headers: &HeaderMap) -> bool {
 
 /// The headers of a client's request that go on to a provider, in their order. Room is left for `extra` more.
 pub fn forwarded_request(headers: &HeaderMap, extra: usize) -> HeaderMap {
-    let named = NamedByConnection::of(headers);
+    let named = named_by_connection(headers);
     let mut out = HeaderMap::with_capacity(headers.len() + extra);
     for (name, value) in headers {
-        if !is_dropped_from_request(name) && !named.has(name) {
+        if !is_dropped_from_request(name) && !named.iter().any(|token| token == name.as_str()) {
             out.append(name.clone(), value.clone());
         }
     }
-    if accepts_trailers(headers) {
-        out.insert(http::header::TE, HeaderValue::from_static("trailers"));
+    if headers.contains_key(TE) && accepts_trailers(headers) {
+        out.insert(TE, HeaderValue::from_static("trailers"));
     }
     out
 }
@@ -111,21 +99,25 @@ pub fn forwarded_response(
     is_limit_header: impl Fn(&str) -> bool,
     extra: usize,
 ) -> HeaderMap {
-    let named: Option<Vec<String>> = NamedByConnection::of(&headers)
-        .0
-        .map(|named| named.into_iter().map(str::to_ascii_lowercase).collect());
+    let named = named_by_connection(&headers);
     let mut out = HeaderMap::with_capacity(headers.len() + extra);
     let mut current = None;
+    let mut fields = headers.into_iter().peekable();
     // A name comes with its first value only; further values of the same name follow without one.
-    for (name, value) in headers {
+    while let Some((name, value)) = fields.next() {
         if let Some(name) = name {
-            let keep = !is_dropped_from_response(&name)
+            current = None;
+            if !is_dropped_from_response(&name)
                 && !is_limit_header(name.as_str())
-                && !named.as_ref().is_some_and(|named| named.iter().any(|token| token == name.as_str()));
-            current = keep.then_some(name);
-        }
-        if let Some(name) = &current {
-            out.append(name.clone(), value);
+                && !named.iter().any(|token| token == name.as_str())
+            {
+                if matches!(fields.peek(), Some((None, _))) {
+                    current = Some(name.clone());
+                }
+                out.append(name, value);
+            }
+        } else if let Some(name) = &current {
+            out.append(name, value);
         }
     }
     out

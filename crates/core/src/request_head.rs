@@ -34,6 +34,11 @@ impl HeadScan {
             let end = memchr::memchr(b'\n', bytes);
             let (piece, rest) = bytes.split_at(end.map_or(bytes.len(), |at| at + 1));
             bytes = rest;
+            // Nearly every line: whole, and none of those looked for.
+            if end.is_some() && self.state == State::Fields && self.line.is_empty() && !is_interesting(piece)
+            {
+                continue;
+            }
             let room = MAX_LINE.saturating_sub(self.line.len());
             if self.state == State::Fields && (!self.line.is_empty() || is_interesting(piece)) {
                 self.line.extend_from_slice(&piece[..piece.len().min(room)]);
@@ -103,7 +108,7 @@ impl HeadScan {
 
 /// Whether a line's beginning could be one of the two names. Few lines begin with these letters.
 fn is_interesting(piece: &[u8]) -> bool {
-    matches!(piece.first(), Some(b't' | b'T' | b'c' | b'C' | b'\r'))
+    matches!(piece.first(), Some(b't' | b'T' | b'c' | b'C' | b'\r' | b'\n' | b' ' | b'\t'))
 }
 
 #[cfg(test)]

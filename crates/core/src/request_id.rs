@@ -2,10 +2,10 @@
 //!
 //! Spec: operations.md, *Observability*.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 /// The header in which a client may name its request.
-pub const CLIENT_HEADER: &str = "x-request-id";
+pub const CLIENT_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The header in which the id comes back.
 pub const RESPONSE_HEADER: &str = "x-trunkline-request-id";

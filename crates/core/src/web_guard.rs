@@ -5,7 +5,9 @@
 use std::net::IpAddr;
 
 use http::HeaderMap;
-use http::header::{HOST, ORIGIN};
+use http::header::{HOST, HeaderName, ORIGIN};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Why a request looks like that of a web page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

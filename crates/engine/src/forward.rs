@@ -7,11 +7,11 @@ use std::task::Poll;
 use std::time::Instant;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::headers;
-use trunkline_core::provider::Provider;
+use trunkline_core::provider::{PreparedAuthorization, Provider};
 
 use crate::client_connection::ClientConnection;
 use crate::credential::Credential;
@@ -20,11 +20,32 @@ use crate::upstream::{Connection, Source, exchange};
 
 /// A request as it goes out, apart from its body.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
+pub(crate) struct Outgoing<'a> {
     pub(crate) method: Method,
     /// As the client sent it, without the service's prefix.
     pub(crate) target: PathAndQuery,
-    pub(crate) headers: HeaderMap,
+    /// The client's headers. What goes out is made from them for each try: nearly always there is one.
+    pub(crate) headers: &'a HeaderMap,
+    /// The service's headers, which override the client's.
+    pub(crate) overrides: &'a [(HeaderName, Vec<HeaderValue>)],
+    pub(crate) authorization: &'a PreparedAuthorization,
+}
+
+/// Room for the headers that are set by us.
+const OWN_HEADERS: usize = 4;
+
+impl Outgoing<'_> {
+    fn headers(&self, provider: &dyn Provider) -> HeaderMap {
+        let mut out = headers::forwarded_request(self.headers, self.overrides.len() + OWN_HEADERS);
+        for (name, values) in self.overrides {
+            out.remove(name);
+            for value in values {
+                out.append(name.clone(), value.clone());
+            }
+        }
+        provider.authorize(&mut out, self.authorization);
+        out
+    }
 }
 
 /// An answer whose head is in.
@@ -49,7 +70,7 @@ enum Timeout {
 pub(crate) async fn forward(
     provider: &'static dyn Provider,
     credential: &Credential,
-    outgoing: &Outgoing,
+    outgoing: &Outgoing<'_>,
     upload: &Arc<Upload>,
     client: &Arc<ClientConnection>,
     attempts: &mut u32,
@@ -125,7 +146,7 @@ pub(crate) fn upload_fault(error: UploadError) -> Fault {
 fn request_for(
     provider: &'static dyn Provider,
     credential: &Credential,
-    outgoing: &Outgoing,
+    outgoing: &Outgoing<'_>,
     upload: &Arc<Upload>,
     client: &Arc<ClientConnection>,
     connection: &Connection,
@@ -143,7 +164,7 @@ fn request_for(
     *request.uri_mut() = origin
         .target(&outgoing.target, is_http2)
         .map_err(|_| Fault::new(FaultKind::InvalidRequest, "the request target is not valid"))?;
-    *request.headers_mut() = outgoing.headers.clone();
+    *request.headers_mut() = outgoing.headers(provider);
     if is_http2 {
         *request.version_mut() = http::Version::HTTP_2;
     } else {

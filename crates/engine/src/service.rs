@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use trunkline_core::auth::TokenTable;
 use trunkline_core::fault::Fault;
 use trunkline_core::provider::{OwnAnswer, Provider};
+use trunkline_core::scan::Found;
 use trunkline_core::throttle::AuthThrottle;
 use trunkline_core::{headers, request_id};
 
@@ -101,8 +102,7 @@ pub struct Service {
 }
 
 /// The request under way, as far as every stage needs it.
-struct Under<'a> {
-    headers: &'a HeaderMap,
+struct Under {
     id: Arc<str>,
     record: Option<Box<Record>>,
 }
@@ -145,8 +145,7 @@ impl Service {
             Some(id) => id.into(),
             None => request_id::from_random(fastrand::u64(..)).into(),
         };
-        let mut under =
-            Under { headers: &parts.headers, record: Record::begin(&id, &self.settings.tag, started), id };
+        let mut under = Under { record: Record::begin(&id, &self.settings.tag, started), id };
         let accepted = match self.accept(&parts, client) {
             Ok(accept::Accepted::Hello) => {
                 if let Some(mut record) = under.record.take() {
@@ -158,7 +157,7 @@ impl Service {
             Ok(accept::Accepted::Api(accepted)) => accepted,
             Err(fault) => return self.refuse(&fault, under, guard),
         };
-        let authed = match self.authenticate(under.headers, accepted, client.peer().ip()).await {
+        let authed = match self.authenticate(&parts.headers, accepted, client.peer().ip()).await {
             Ok(authed) => authed,
             Err(fault) => return self.refuse(&fault, under, guard),
         };
@@ -172,44 +171,46 @@ impl Service {
             self.provider.wanted(),
             self.settings.upload,
             Arc::clone(&self.settings.replay_budget),
+            under.record.is_some(),
             started,
         );
         let upload = match upload {
             Ok(upload) => upload,
             Err(error) => return self.refuse(&upload_fault(error), under, guard),
         };
-        let leased = match self.select(authed, &upload, under.headers).await {
+        let leased = match self.select(authed, &upload, &parts.headers).await {
             Ok(leased) => leased,
             Err(fault) => return self.refuse(&fault, under, guard),
         };
         if let Some(record) = &mut under.record {
             record.credential = Some(Arc::clone(leased.credential.tag()));
         }
-        self.exchange(leased, upload, under, &parts.method, guard).await
+        self.exchange(leased, upload, under, parts.method, parts.headers, guard).await
     }
 
     async fn exchange(
         &self,
         leased: select::Leased,
         upload: Arc<Upload>,
-        mut under: Under<'_>,
-        method: &http::Method,
+        mut under: Under,
+        method: http::Method,
+        headers: HeaderMap,
         guard: RequestGuard,
     ) -> Response<ResponseBody> {
-        let mut out = headers::forwarded_request(under.headers, self.settings.headers.len() + OWN_HEADERS);
-        for (name, values) in &self.settings.headers {
-            out.remove(name);
-            for value in values {
-                out.append(name.clone(), value.clone());
-            }
-        }
-        self.provider.authorize(&mut out, &leased.authorization);
-        let outgoing = Outgoing { method: method.clone(), target: leased.target, headers: out };
+        // The session's place in the headers is read now, its place in the body once that has been seen.
+        let session = under.record.as_ref().and_then(|_| self.provider.session(&headers, &Found::Nothing));
+        let outgoing = Outgoing {
+            method,
+            target: leased.target,
+            headers: &headers,
+            overrides: &self.settings.headers,
+            authorization: &leased.authorization,
+        };
         let mut attempts = 0;
         let answer =
             forward(self.provider, &leased.credential, &outgoing, &upload, guard.connection(), &mut attempts)
                 .await;
-        self.describe(&mut under, &upload, attempts);
+        self.describe(&mut under, session, &upload, attempts);
         let answer = match answer {
             Ok(answer) => answer,
             Err(fault) => return self.refuse(&fault, under, guard),
@@ -243,17 +244,17 @@ impl Service {
     }
 
     /// What the log wants to know of the body, as far as it has been seen in passing.
-    fn describe(&self, under: &mut Under<'_>, upload: &Upload, attempts: u32) {
+    fn describe(&self, under: &mut Under, session: Option<String>, upload: &Upload, attempts: u32) {
         if let Some(record) = &mut under.record {
-            let (_, model, session) = upload.facts();
+            let (_, model, place) = upload.facts();
             record.model = model.text().map(str::to_owned);
-            record.session = self.provider.session(under.headers, &session);
+            record.session = session.or_else(|| self.provider.session(&HeaderMap::new(), &place));
             record.bytes_in = upload.received();
             record.attempts = attempts;
         }
     }
 
-    fn refuse(&self, fault: &Fault, under: Under<'_>, guard: RequestGuard) -> Response<ResponseBody> {
+    fn refuse(&self, fault: &Fault, under: Under, guard: RequestGuard) -> Response<ResponseBody> {
         if let Some(mut record) = under.record {
             record.status = fault.kind.status();
             record.detail = Some(match &fault.detail {

@@ -112,16 +112,20 @@ struct State {
     decoder: Option<BodyDecoder>,
     /// Whether the whole body is to be read by the scanner.
     strict: bool,
+    /// Whether anybody wants to know what it finds in passing.
+    curious: bool,
 }
 
 impl Upload {
-    /// A body about to be read. `encoding` is the value of `content-encoding`, if there is one.
+    /// A body about to be read. `encoding` is the value of `content-encoding`, if there is one; `curious`: whether the log
+    /// wants to know the model.
     pub fn new(
         incoming: Incoming,
         encoding: Option<&str>,
         wanted: [Wanted; WANTED_COUNT],
         limits: UploadLimits,
         budget: Arc<ReplayBudget>,
+        curious: bool,
         now: Instant,
     ) -> Result<Arc<Self>, UploadError> {
         let length = incoming.size_hint().exact();
@@ -145,6 +149,7 @@ impl Upload {
             scanned: 0,
             decoder: encoding.map(|encoding| BodyDecoder::new(encoding, limits.max_body)),
             strict: false,
+            curious,
         };
         Ok(Arc::new(Self { state: Mutex::new(state), budget, limits }))
     }
@@ -307,7 +312,8 @@ impl State {
     }
 
     fn scan(&mut self, chunk: &[u8]) -> Result<(), UploadError> {
-        let wants_more = self.strict || (!self.scan.is_satisfied() && self.scanned < MAX_SCAN_FOR_LOG);
+        let wants_more =
+            self.strict || (self.curious && !self.scan.is_satisfied() && self.scanned < MAX_SCAN_FOR_LOG);
         if !wants_more {
             return Ok(());
         }

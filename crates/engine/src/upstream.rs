@@ -11,6 +11,7 @@ mod origin;
 mod stream;
 mod tls;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,8 +40,23 @@ pub struct UpstreamSettings {
 pub struct Upstream {
     settings: UpstreamSettings,
     dialer: dial::Dialer,
+    /// One for each worker: a connection is tied to the runtime that it was made on.
+    pools: Vec<Pools>,
+}
+
+#[derive(Debug, Default)]
+struct Pools {
     http1: http1::Pool,
     http2: http2::Pool,
+}
+
+thread_local! {
+    static WORKER: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Tells which worker this thread is. A thread that never says so counts as the first.
+pub fn set_worker(index: usize) {
+    WORKER.set(index);
 }
 
 /// A connection for one request.
@@ -72,14 +88,18 @@ pub enum Source {
 }
 
 impl Upstream {
-    /// An upstream without connections yet; they are made when they are needed.
-    pub fn new(settings: UpstreamSettings) -> Arc<Self> {
+    /// An upstream without connections yet; they are made when they are needed. `workers`: how many threads will use it.
+    pub fn new(settings: UpstreamSettings, workers: usize) -> Arc<Self> {
         Arc::new(Self {
             dialer: dial::Dialer::new(&settings),
             settings,
-            http1: http1::Pool::default(),
-            http2: http2::Pool::default(),
+            pools: (0..workers.max(1)).map(|_| Pools::default()).collect(),
         })
+    }
+
+    /// This thread's connections; `None` on a thread that is none of the workers.
+    fn pools(&self) -> Option<&Pools> {
+        self.pools.get(WORKER.get())
     }
 
     /// The address and base path.
@@ -89,17 +109,20 @@ impl Upstream {
 
     /// A connection: an idle or shared one unless `fresh` is asked for, else a new one.
     pub async fn connect(&self, fresh: bool) -> Result<Connection, DialError> {
-        if !fresh {
-            if let Some(connection) = self.http1.take() {
+        if !fresh && let Some(pools) = self.pools() {
+            if let Some(connection) = pools.http1.take() {
                 return Ok(Connection::Http1 { connection, reused: true });
             }
-            if let Some(stream) = self.http2.take() {
+            if let Some(stream) = pools.http2.take() {
                 return Ok(Connection::Http2 { stream, reused: true });
             }
         }
         let dialled = self.dialer.dial(&self.settings.origin).await?;
         if dialled.is_http2 {
-            let stream = self.http2.open(dialled.stream).await.map_err(DialError::handshake)?;
+            let (shared, stream) = http2::open(dialled.stream).await.map_err(DialError::handshake)?;
+            if let Some(pools) = self.pools() {
+                pools.http2.put(shared);
+            }
             Ok(Connection::Http2 { stream, reused: false })
         } else {
             let connection = Http1::open(dialled.stream).await.map_err(DialError::handshake)?;
@@ -109,7 +132,9 @@ impl Upstream {
 
     /// Takes back a connection whose answer has been read.
     pub fn put_back(&self, connection: Box<Http1>) {
-        self.http1.put(connection);
+        if let Some(pools) = self.pools() {
+            pools.http1.put(connection);
+        }
     }
 }
 

@@ -38,10 +38,11 @@ fn provider(kind: ProviderKind) -> Option<&'static dyn Provider> {
     }
 }
 
-/// Builds a service.
+/// Builds a service, to be served by this many workers.
 pub(crate) fn service(
     config: &model::Service,
     budget: &Arc<ReplayBudget>,
+    workers: usize,
 ) -> Result<Arc<Service>, AssembleError> {
     let provider = provider(config.provider).ok_or_else(|| AssembleError::Provider(config.tag.clone()))?;
     let bad = |what: String| AssembleError::Value { service: config.tag.clone(), what };
@@ -62,7 +63,7 @@ pub(crate) fn service(
             let origin = Origin::parse(&way_out.0).map_err(|error| bad(error.to_string()))?;
             let settings =
                 UpstreamSettings { origin, ca_path: way_out.1.clone(), connect: config.timeouts.connect };
-            let upstream = Upstream::new(settings);
+            let upstream = Upstream::new(settings, workers);
             upstreams.insert(way_out, Arc::clone(&upstream));
             upstream
         };

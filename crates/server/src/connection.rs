@@ -37,9 +37,6 @@ const MIN_TICK: Duration = Duration::from_millis(100);
 /// Read buffer of an HTTP/1.1 connection beyond the head that is allowed.
 const HEAD_SLACK: usize = 64 * 1024;
 
-/// Headers of a request, by number.
-const MAX_HEADERS: usize = 200;
-
 /// Requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 250;
 
@@ -73,9 +70,9 @@ impl Http {
         builder
             .http1()
             .timer(TokioTimer::new())
-            // Heads and keep-alive have waits of our own, which cost nothing per request.
+            // The library's own bound of 100 header fields stays: it is the one that is checked without an allocation. Heads and
+            // keep-alive have waits of our own, which cost nothing per request.
             .header_read_timeout(None)
-            .max_headers(MAX_HEADERS)
             .max_buf_size(max_header.saturating_add(HEAD_SLACK));
         builder
             .http2()
@@ -128,7 +125,8 @@ impl Http {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
             }
-            if aborted.as_mut().poll(context).is_ready() {
+            // An abort never comes before a stop.
+            if stopping && aborted.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Ok(()));
             }
             if let Poll::Ready(ended) = connection.as_mut().poll(context) {

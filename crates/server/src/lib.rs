@@ -8,6 +8,7 @@ mod listener;
 mod mounts;
 mod server;
 mod tls;
+mod workers;
 
 pub use assemble::AssembleError;
 pub use server::{BindError, Bound, Drained, Server, Shutdown};

@@ -16,6 +16,7 @@ use trunkline_engine::client_connection::ClientConnection;
 use crate::connection::{Http, Protocol};
 use crate::connection_limit::{ConnectionLimit, Slot};
 use crate::mounts::Mounts;
+use crate::workers::Workers;
 
 /// Connections that the system may hold ready for us.
 const BACKLOG: i32 = 1_024;
@@ -56,6 +57,7 @@ pub(crate) struct Listener {
     pub(crate) mounts: Arc<Mounts>,
     pub(crate) http: Http,
     pub(crate) limit: Arc<ConnectionLimit>,
+    pub(crate) workers: Arc<Workers>,
 }
 
 impl Listener {
@@ -96,18 +98,34 @@ impl Listener {
         stop: &CancellationToken,
         abort: &CancellationToken,
     ) {
+        // The socket moves to its worker's runtime.
+        let Some((worker, placed)) = self.workers.place() else { return };
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => return tracing::warn!(%peer, %error, "a connection could not be taken over"),
+        };
         let client = ClientConnection::new(peer);
         let (http, mounts, stop, abort) =
             (self.http.clone(), Arc::clone(&self.mounts), stop.clone(), abort.clone());
         match self.tls.clone() {
             None => {
-                tasks.spawn(async move {
-                    http.serve(stream, client, mounts, Protocol::Sniff, stop, abort).await;
-                    drop(slot);
-                });
+                let serve = async move {
+                    match TcpStream::from_std(stream) {
+                        Ok(stream) => http.serve(stream, client, mounts, Protocol::Sniff, stop, abort).await,
+                        Err(error) => tracing::warn!(%peer, %error, "a connection could not be taken over"),
+                    }
+                    drop((slot, placed));
+                };
+                tasks.spawn_on(serve, worker);
             }
             Some(acceptor) => {
-                tasks.spawn(async move {
+                let serve = async move {
+                    let stream = match TcpStream::from_std(stream) {
+                        Ok(stream) => stream,
+                        Err(error) => {
+                            return tracing::warn!(%peer, %error, "a connection could not be taken over");
+                        }
+                    };
                     let handshake = tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream));
                     let shaken = tokio::select! {
                         shaken = handshake => shaken,
@@ -124,8 +142,9 @@ impl Listener {
                         None => Protocol::Sniff,
                     };
                     http.serve(stream, client, mounts, protocol, stop, abort).await;
-                    drop(slot);
-                });
+                    drop((slot, placed));
+                };
+                tasks.spawn_on(serve, worker);
             }
         }
     }

@@ -19,6 +19,7 @@ use crate::connection_limit::ConnectionLimit;
 use crate::listener::{self, Listener};
 use crate::mounts::Mounts;
 use crate::tls::{self, TlsError};
+use crate::workers::{self, Workers};
 
 /// How often login files are looked at.
 const LOGIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -42,6 +43,9 @@ pub enum BindError {
         /// Why.
         error: TlsError,
     },
+    /// The system gives no threads.
+    #[error("cannot start the worker threads: {0}")]
+    Workers(io::Error),
     /// A service cannot be built.
     #[error(transparent)]
     Assemble(#[from] AssembleError),
@@ -50,7 +54,7 @@ pub enum BindError {
 impl BindError {
     /// Whether the configuration is what must be changed.
     pub fn is_configuration(&self) -> bool {
-        !matches!(self, Self::Listen { .. })
+        !matches!(self, Self::Listen { .. } | Self::Workers(_))
     }
 }
 
@@ -103,12 +107,14 @@ pub struct Server {
     listeners: Vec<Listener>,
     bound: Vec<Bound>,
     drain_timeout: Duration,
+    workers: Arc<Workers>,
 }
 
 impl Server {
     /// Builds all services and binds all addresses. Nothing is served if anything fails.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
         let budget = Arc::new(ReplayBudget::default());
+        let workers = Arc::new(Workers::start().map_err(BindError::Workers)?);
         let mut groups: Vec<(&model::Service, Vec<&model::Service>)> = Vec::new();
         for service in &config.services {
             // Port 0 is a port of its own each time.
@@ -127,7 +133,7 @@ impl Server {
         for (first, members) in groups {
             let services = members
                 .iter()
-                .map(|member| assemble::service(member, &budget))
+                .map(|member| assemble::service(member, &budget, workers::count()))
                 .collect::<Result<Vec<_>, _>>()?;
             let tls = match &first.tls {
                 None => None,
@@ -160,9 +166,10 @@ impl Server {
                     least(|service| service.max_connections),
                     least(|service| service.max_connections_per_address),
                 ),
+                workers: Arc::clone(&workers),
             });
         }
-        Ok(Self { listeners, bound, drain_timeout: config.drain_timeout })
+        Ok(Self { listeners, bound, drain_timeout: config.drain_timeout, workers })
     }
 
     /// The services, with the addresses that they are bound to.
@@ -191,6 +198,8 @@ impl Server {
         };
         shutdown.abort.cancel();
         tasks.wait().await;
+        // The last holder ends and joins the threads; that blocks, briefly.
+        drop(self.workers);
         drained
     }
 }
@@ -205,7 +214,7 @@ async fn watch_logins(mounts: Arc<Mounts>, stop: CancellationToken) {
         let mounts = Arc::clone(&mounts);
         // File systems can block for long.
         let looked = tokio::task::spawn_blocking(move || {
-            mounts.services().iter().for_each(|service| service.look_at_logins())
+            mounts.services().iter().for_each(|service| service.look_at_logins());
         });
         if looked.await.is_err() {
             tracing::error!("looking at login files failed");

@@ -50,7 +50,9 @@ impl Cores {
     /// What a reader of the report needs to know.
     pub(crate) fn describe(self) -> String {
         match self.0 {
-            Some(Pair { load, proxy }) => format!("load client and upstream on core {load}, proxy on core {proxy}"),
+            Some(Pair { load, proxy }) => {
+                format!("load client and upstream on core {load}, proxy on core {proxy}")
+            }
             None => "one core only: nothing is pinned and load and proxy compete".to_owned(),
         }
     }
@@ -95,9 +97,9 @@ fn taskset(core: Option<u32>) -> Vec<OsString> {
 }
 
 /// Reads a list as the kernel writes it: `0-3,8`.
-fn parse_list(list: &str) -> anyhow::Result<Vec<u32>> {
+fn parse_list(ranges: &str) -> anyhow::Result<Vec<u32>> {
     let mut cores = Vec::new();
-    for range in list.split(',') {
+    for range in ranges.split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let (first, last): (u32, u32) = (first.parse()?, last.parse()?);
         ensure!(first <= last, "backward core range {range}");

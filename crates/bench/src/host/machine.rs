@@ -25,7 +25,8 @@ impl Machine {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let cpu = field(&cpuinfo, "model name").or_else(|| field(&cpuinfo, "CPU part")).unwrap_or("unknown");
         let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|_| "unknown".to_owned());
+        let kernel =
+            fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|_| "unknown".to_owned());
         Self { cpu: cpu.to_owned(), cores, kernel: kernel.trim().to_owned(), pinning }
     }
 }

@@ -97,7 +97,8 @@ impl CpuReading {
     /// The time used from an earlier reading to this one: exact when no thread has ended between them, otherwise
     /// to a clock tick.
     pub(crate) fn since(&self, earlier: &Self) -> Duration {
-        let complete = !self.threads.is_empty() && earlier.threads.keys().all(|key| self.threads.contains_key(key));
+        let complete =
+            !self.threads.is_empty() && earlier.threads.keys().all(|key| self.threads.contains_key(key));
         if complete {
             let before: u64 = earlier.threads.values().sum();
             let now: u64 = self.threads.values().sum();

@@ -1,8 +1,8 @@
 //! A parent that outlives the measurement and leaves nothing running.
 //!
-//! The measuring process leads a process group that every proxy belongs to. The parent kills the group when it is
-//! interrupted or when the leader dies of a signal; the leader in turn stops when the parent's end of its standard
-//! input closes.
+//! The measuring process leads a process group that every proxy belongs to. When the parent is interrupted or dies, the
+//! leader's standard input ends and it stops what it has started; when the leader hangs or dies of a signal, the
+//! parent kills the group.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,15 +10,20 @@ use std::io::Read as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::cores::{Cores, command};
 
 /// Open files that 1,000 streams need on both sides, with room to spare.
 const OPEN_FILES: u64 = 8192;
+
+/// How long the measuring process may take to stop after an interruption.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// The exit code of a run that was interrupted, as shells report it.
 const INTERRUPTED: u8 = 130;
@@ -37,11 +42,9 @@ pub(crate) async fn supervise() -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
 
-    let mut child = command(words, arguments)?
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .spawn()
-        .context("failed to start the measuring process (are taskset and prlimit of util-linux installed?)")?;
+    let mut child = command(words, arguments)?.process_group(0).stdin(Stdio::piped()).spawn().context(
+        "failed to start the measuring process (are taskset and prlimit of util-linux installed?)",
+    )?;
     let group = child.id();
     let lifeline = child.stdin.take();
     let (ended, mut end) = oneshot::channel();
@@ -53,10 +56,14 @@ pub(crate) async fn supervise() -> anyhow::Result<ExitCode> {
         _ = terminate.recv() => None,
         _ = hangup.recv() => None,
     };
+    drop(lifeline);
+    if status.is_none() {
+        // It cleans up by itself, unless it hangs.
+        drop(timeout(GRACE, end).await);
+    }
     if status.is_none_or(|status| status.signal().is_some()) {
         kill_group(group);
     }
-    drop(lifeline);
     drop(waiter.join());
     Ok(status.map_or(ExitCode::from(INTERRUPTED), exit_code))
 }
@@ -77,7 +84,8 @@ fn exit_code(status: ExitStatus) -> ExitCode {
 }
 
 fn kill_group(group: u32) {
-    let killing = Command::new("kill").args(["-s", "KILL", "--", &format!("-{group}")]).stderr(Stdio::null()).status();
+    let killing =
+        Command::new("kill").args(["-s", "KILL", "--", &format!("-{group}")]).stderr(Stdio::null()).status();
     drop(killing);
 }
 

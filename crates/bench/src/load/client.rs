@@ -30,7 +30,11 @@ impl Client {
     }
 
     /// Sends a request and hands the body of the answer on; any status but 200 is an error.
-    pub(crate) async fn exchange(&mut self, request: &[u8], mut body: impl FnMut(&[u8])) -> anyhow::Result<()> {
+    pub(crate) async fn exchange(
+        &mut self,
+        request: &[u8],
+        mut body: impl FnMut(&[u8]),
+    ) -> anyhow::Result<()> {
         self.begin(request, &mut body).await?;
         self.finish(body).await
     }
@@ -99,7 +103,8 @@ impl Client {
 }
 
 async fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await.with_context(|| format!("failed to connect to {address}"))?;
+    let stream =
+        TcpStream::connect(address).await.with_context(|| format!("failed to connect to {address}"))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

@@ -8,6 +8,6 @@ mod upstream;
 mod wire;
 
 pub(crate) use self::client::Client;
-pub(crate) use self::event::{EVENT_LENGTH, EventClock, EventReader};
+pub(crate) use self::event::{EVENT_LENGTH, EventReader};
 pub(crate) use self::request::messages_request;
 pub(crate) use self::upstream::{Reply, Upstream};

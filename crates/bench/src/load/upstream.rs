@@ -72,7 +72,8 @@ struct Shared {
 impl Upstream {
     /// Starts on a free port of the loopback address.
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("failed to start the upstream")?;
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("failed to start the upstream")?;
         let address = listener.local_addr()?;
         let shared = Rc::new(Shared { reply: Cell::new(Reply::Json), clock: EventClock::start() });
         let task = tokio::task::spawn_local(accept(listener, Rc::clone(&shared))).abort_handle();
@@ -145,7 +146,12 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> anyhow::Result<()> {
 }
 
 /// Sends `events` events, the first with the head and the last two with the end.
-async fn burst(stream: &mut TcpStream, clock: EventClock, events: usize, per_write: usize) -> anyhow::Result<()> {
+async fn burst(
+    stream: &mut TcpStream,
+    clock: EventClock,
+    events: usize,
+    per_write: usize,
+) -> anyhow::Result<()> {
     stream.write_all(&stream_start()).await?;
     let mut deltas = Vec::new();
     for _ in 0..per_write {
@@ -175,17 +181,19 @@ async fn paced(stream: &mut TcpStream, clock: EventClock, every: Duration) -> an
                 event::push_delta(&mut frame, clock);
                 stream.write_all(&frame).await?;
             }
-            open = stream.readable() => {
-                open?;
-                return Ok(());
-            }
+            left = left(stream) => return left,
         }
     }
 }
 
 async fn held(stream: &mut TcpStream) -> anyhow::Result<()> {
     stream.write_all(&stream_start()).await?;
-    stream.readable().await?;
+    left(stream).await
+}
+
+/// Waits until the client has gone.
+async fn left(stream: &mut TcpStream) -> anyhow::Result<()> {
+    while !read_once(stream, |bytes| Ok(bytes.is_empty())).await? {}
     Ok(())
 }
 

@@ -20,7 +20,7 @@ pub struct Claude;
 
 const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-const SESSION_ID: &str = "x-claude-code-session-id";
+const SESSION_ID: HeaderName = HeaderName::from_static("x-claude-code-session-id");
 
 /// The beta that a request with an OAuth token must name (fact sheet, 1.3).
 const OAUTH_BETA: &str = "oauth-2025-04-20";

@@ -32,8 +32,9 @@ const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 const PING_AFTER: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// A connection, with a task that drives it.
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     sender: http2::SendRequest<UploadBody>,
     streams: Arc<AtomicUsize>,
     task: Arc<AbortOnDropHandle<()>>,
@@ -86,23 +87,27 @@ impl Pool {
             .map(Shared::stream)
     }
 
-    /// Opens a connection over a new byte stream, and takes the first place on it.
-    pub(super) async fn open(&self, stream: Bytes) -> Result<Stream, hyper::Error> {
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .keep_alive_interval(PING_AFTER)
-            .keep_alive_timeout(PING_TIMEOUT)
-            .handshake(TokioIo::new(stream))
-            .await?;
-        // The reason of its end reaches the streams on it.
-        let task = AbortOnDropHandle::new(tokio::spawn(async move { drop(connection.await) }));
-        let shared = Shared { sender, streams: Arc::default(), task: Arc::new(task) };
-        let first = shared.stream();
+    /// Keeps a connection for others to use.
+    pub(super) fn put(&self, shared: Shared) {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(shared);
-        Ok(first)
     }
+}
+
+/// Opens a connection over a new byte stream, and takes the first place on it.
+pub(super) async fn open(stream: Bytes) -> Result<(Shared, Stream), hyper::Error> {
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(PING_AFTER)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    // The reason of its end reaches the streams on it.
+    let task = AbortOnDropHandle::new(tokio::spawn(async move { drop(connection.await) }));
+    let shared = Shared { sender, streams: Arc::default(), task: Arc::new(task) };
+    let first = shared.stream();
+    Ok((shared, first))
 }
 
 impl Stream {

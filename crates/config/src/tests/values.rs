@@ -1,0 +1,192 @@
+//! What good configurations mean.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use trunkline_core::secret::{Secret, TokenDigest};
+
+use super::machine;
+use crate::model::{
+    Config, CredentialId, CredentialKind, FastMode, Log, LogFormat, LogLevel, PemSource, ProviderKind,
+    RateLimitHeaders, Timeouts, Tls, TlsVersion, UserId,
+};
+use crate::{BaseUrl, LoginLocation, load};
+
+fn config(text: &str) -> Config {
+    load(text, &machine()).unwrap_or_else(|problems| panic!("{problems}")).config
+}
+
+fn file(name: &str) -> Config {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/valid").join(name);
+    config(&fs::read_to_string(path).unwrap())
+}
+
+#[test]
+fn the_top_level() {
+    let config = file("every_option.json");
+    assert_eq!(
+        config.log,
+        Log {
+            level: LogLevel::Debug,
+            disabled: false,
+            timestamp: false,
+            format: LogFormat::Json,
+            output: Some("/home/me/trunkline.log".into()),
+        }
+    );
+    assert_eq!(config.drain_timeout, Duration::from_secs(90));
+    assert!(config.reuse_port);
+    let tags: Vec<_> = config.services.iter().map(|service| service.tag.as_str()).collect();
+    assert_eq!(tags, ["main", "ccm", "d"]);
+}
+
+#[test]
+fn log_levels() {
+    for (word, level) in [
+        ("trace", LogLevel::Trace),
+        ("debug", LogLevel::Debug),
+        ("info", LogLevel::Info),
+        ("warn", LogLevel::Warn),
+        ("error", LogLevel::Error),
+        ("fatal", LogLevel::Error),
+        ("panic", LogLevel::Error),
+    ] {
+        let text = format!(r#"{{"log": {{"level": "{word}"}}, "services": [{{"type": "claude"}}]}}"#);
+        assert_eq!(config(&text).log.level, level, "{word}");
+    }
+}
+
+#[test]
+fn a_service() {
+    let service = &file("every_option.json").services[0];
+    assert_eq!(service.provider, ProviderKind::Claude);
+    assert_eq!((service.listen, service.listen_port), (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443));
+    assert_eq!(service.path, "/claude");
+    assert_eq!(
+        service.tls,
+        Some(Tls {
+            certificate: PemSource::Path("/etc/tls/fullchain.pem".into()),
+            key: PemSource::Path("/etc/tls/key.pem".into()),
+            server_name: Some("claude.example.com".to_owned()),
+            alpn: vec!["h2".to_owned(), "http/1.1".to_owned()],
+            min_version: TlsVersion::V1_3,
+        })
+    );
+    let headers: Vec<(&str, Vec<&str>)> = service
+        .headers
+        .iter()
+        .map(|(name, values)| (name.as_str(), values.iter().map(Secret::expose).collect()))
+        .collect();
+    assert_eq!(
+        headers,
+        [
+            ("x-team", vec!["a"]),
+            ("x-trace", vec!["1", "2"]),
+            ("x-secret", vec!["token-from-the-environment"])
+        ]
+    );
+    assert_eq!(
+        service.timeouts,
+        Timeouts {
+            connect: Duration::from_secs(5),
+            response_head: Duration::from_secs(90),
+            idle: Duration::from_secs(90),
+            request_body: Duration::from_millis(500),
+        }
+    );
+    assert_eq!((service.max_body, service.replay_buffer), (32 << 20, 1 << 20));
+    assert_eq!((service.max_connections, service.max_connections_per_address), (500, 50));
+    assert_eq!(service.max_header, 128 << 10);
+}
+
+#[test]
+fn users() {
+    let service = &file("every_option.json").services[0];
+    let [alice, bob, carol] = service.users.as_slice() else { panic!("not three") };
+    assert_eq!(alice.name, "alice");
+    assert!(alice.token.same(&TokenDigest::of(b"token-of-alice")));
+    assert_eq!(alice.plain_token, Some(Secret::new("token-of-alice")));
+    assert_eq!(alice.credential, CredentialId(0));
+    assert_eq!(alice.models, ["claude-opus-*", "claude-sonnet-*"]);
+    assert_eq!(alice.paths, ["/v1/files/*"]);
+    assert_eq!(alice.expires.map(|time| time.to_string()).as_deref(), Some("2027-01-31T22:59:59Z"));
+    assert_eq!(
+        (alice.disabled, alice.fast_mode, alice.rate_limit_headers),
+        (false, FastMode::Allow, RateLimitHeaders::Passthrough)
+    );
+    assert!(bob.token.same(&TokenDigest::of(b"abc")));
+    assert_eq!(bob.plain_token, None);
+    assert_eq!((bob.credential, bob.disabled, bob.fast_mode), (CredentialId(3), true, FastMode::Deny));
+    assert_eq!(carol.plain_token, Some(Secret::new("token-from-the-environment")));
+    assert_eq!((carol.credential, carol.fast_mode), (CredentialId(2), FastMode::Single));
+    assert!(carol.models.is_empty() && carol.paths.is_empty() && carol.expires.is_none());
+    assert_eq!(service.credential(bob.credential).map(|credential| credential.tag.as_str()), Some("key"));
+    assert_eq!(service.user(UserId(3)), None);
+}
+
+#[test]
+fn credentials() {
+    let config = file("every_option.json");
+    let [login, directory, token, key] = config.services[0].credentials.as_slice() else {
+        panic!("not four")
+    };
+    let location = |path: &str, directory: &str| {
+        CredentialKind::LoginFile(LoginLocation { path: path.into(), directory: directory.into() })
+    };
+    assert_eq!(login.kind, location("/home/me/logins/a.json", "/home/me/.claude-a"));
+    assert_eq!(
+        (login.models.as_slice(), login.users.as_deref()),
+        (&["claude-*".to_owned()][..], Some(&[UserId(0)][..]))
+    );
+    assert_eq!(directory.kind, location("/srv/claude-b/.credentials.json", "/srv/claude-b"));
+    assert_eq!((directory.users.as_ref(), directory.weight), (None, None));
+    assert_eq!(token.kind, CredentialKind::OauthToken(Secret::new("token-from-a-file")));
+    assert_eq!(key.kind, CredentialKind::ApiKey(Secret::new("key-of-the-team")));
+    assert_eq!(key.users, Some(vec![UserId(1)]));
+    let single = |index: usize| &config.services[index].credentials[0];
+    assert_eq!(single(1).kind, location("/home/me/logins/c.json", "/home/me/logins"));
+    assert_eq!(single(2).kind, location("/home/me/.claude-d/.credentials.json", "/home/me/.claude-d"));
+    assert_eq!(single(1).tag, "default");
+}
+
+#[test]
+fn upstreams_are_resolved_from_credential_to_provider() {
+    let config = file("every_option.json");
+    let [login, .., key] = config.services[0].credentials.as_slice() else { panic!("not several") };
+    let url = |text| BaseUrl::parse(text).unwrap();
+    assert_eq!(login.upstream.api_url, url("https://claude.example.com"));
+    assert_eq!(key.upstream.api_url, url("http://gateway.internal:9000/anthropic"));
+    assert_eq!((login.upstream.insecure_http, key.upstream.insecure_http), (false, true));
+    assert_eq!(key.upstream.ca_path, Some(PathBuf::from("/here/ca.pem")));
+    assert_eq!(key.upstream.token_url, url("https://platform.claude.com/v1/oauth/token"));
+    let plain = &config.services[1].credentials[0].upstream;
+    assert_eq!(plain.api_url, url("https://api.anthropic.com"));
+    assert_eq!((&plain.usage_url, &plain.openai_url, &plain.user_agent), (&None, &None, &None));
+}
+
+#[test]
+fn inline_pem_is_one_text() {
+    let tls = file("harmless.json").services[0].tls.clone().unwrap();
+    let PemSource::Inline(certificate) = tls.certificate else { panic!("not inline") };
+    assert_eq!(certificate.expose(), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----");
+    assert_eq!(tls.min_version, TlsVersion::V1_2);
+    assert_eq!(file("harmless.json").services[1].tls, None);
+}
+
+#[test]
+fn the_same_file_is_the_same_configuration() {
+    assert_eq!(file("every_option.json"), file("every_option.json"));
+    assert_ne!(file("every_option.json"), file("minimal.json"));
+}
+
+#[test]
+fn a_default_login_needs_a_home() {
+    let env = crate::fake::FakeEnvironment::new().without_home();
+    let problems = load(r#"{"services": [{"type": "claude"}]}"#, &env).unwrap_err();
+    assert_eq!(
+        problems.to_string(),
+        "line 1, column 15: services[0]: the home directory is not known; set credential_path"
+    );
+}
