@@ -54,18 +54,16 @@ pub fn is_dropped_from_response(name: &HeaderName) -> bool {
 
 /// The headers named by `Connection`, which belong to this hop as well; in lower case.
 fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
-    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
+    let mut named = Vec::new();
+    for value in headers.get_all(CONNECTION) {
         // The two usual ones are dropped by name in any case.
-        .filter(|token| {
-            !token.is_empty()
-                && !token.eq_ignore_ascii_case("keep-alive")
-                && !token.eq_ignore_ascii_case("close")
-        })
-        .map(str::to_ascii_lowercase)
-        .collect()
+        if value == "keep-alive" || value == "close" {
+            continue;
+        }
+        let tokens = value.to_str().unwrap_or("").split(',').map(str::trim).filter(|token| !token.is_empty());
+        named.extend(tokens.map(str::to_ascii_lowercase));
+    }
+    named
 }
 
 /// Whether the client takes trailers (`TE: trailers`): the one part of `TE` that is worth passing on.

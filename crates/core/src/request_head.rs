@@ -95,15 +95,6 @@ impl HeadScan {
     pub fn has_begun(&self) -> bool {
         self.state != State::RequestLine || !self.line.is_empty()
     }
-
-    /// Forgets everything, for the next request of the connection.
-    pub fn reset(&mut self) {
-        self.state = State::RequestLine;
-        self.line.clear();
-        self.has_transfer_encoding = false;
-        self.length = None;
-        self.contradiction = false;
-    }
 }
 
 /// Whether a line's beginning could be one of the two names. Few lines begin with these letters.
@@ -144,17 +135,5 @@ mod tests {
         assert!(!contradictory(
             "\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\nContent-Length: 5\r\nTransfer-Encoding: x\r\n"
         ));
-    }
-
-    #[test]
-    fn reset_is_for_the_next_request() {
-        let mut scan = HeadScan::default();
-        assert!(!scan.has_begun());
-        scan.push(b"GET / HTTP/1.1\r\nContent-Length: 1\r\n\r\n");
-        assert!(scan.has_begun());
-        scan.reset();
-        assert!(!scan.has_begun());
-        scan.push(b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
-        assert!(!scan.is_contradictory());
     }
 }

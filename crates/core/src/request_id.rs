@@ -24,7 +24,12 @@ pub fn from_client(headers: &HeaderMap) -> Option<&str> {
 
 /// An id of our own from 64 random bits.
 pub fn from_random(bits: u64) -> String {
-    format!("req_{bits:016x}")
+    let mut id = String::with_capacity(20);
+    id.push_str("req_");
+    for shift in (0..64).step_by(4).rev() {
+        id.push(char::from(b"0123456789abcdef"[(bits >> shift & 15) as usize]));
+    }
+    id
 }
 
 #[cfg(test)]

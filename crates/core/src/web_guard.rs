@@ -50,9 +50,8 @@ pub fn check(
             return Err(Foreign::Origin);
         }
     }
-    let cross = headers
-        .get("sec-fetch-site")
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"cross-site"));
+    let cross =
+        headers.get(SEC_FETCH_SITE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"cross-site"));
     if cross { Err(Foreign::CrossSite) } else { Ok(()) }
 }
 

@@ -31,7 +31,7 @@ pub struct ClientConnection {
     cut: AtomicBool,
     has_interim: AtomicBool,
     interim: Mutex<Vec<u8>>,
-    head: Mutex<HeadScan>,
+    head: Mutex<RawHead>,
     /// Whether the end of an answer may still lie in the HTTP library's buffer.
     tail_unflushed: AtomicBool,
     /// Milliseconds after `opened` since which the client has taken nothing, plus one; 0: it is not waited for.
@@ -39,6 +39,17 @@ pub struct ClientConnection {
     flush_passes: AtomicU64,
     flush: Mutex<FlushState>,
 }
+
+/// What was read since the last request. It is only looked into where that can matter, which is nearly never.
+#[derive(Debug, Default)]
+struct RawHead {
+    bytes: Vec<u8>,
+    /// Whether there was more than is kept.
+    truncated: bool,
+}
+
+/// Most that is kept of what was read between two requests: a head of the largest usual size.
+const MAX_RAW_HEAD: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
 struct FlushState {
@@ -132,8 +143,8 @@ impl ClientConnection {
 
     /// Notes that a request has come in, over HTTP/2 or not. The guard's end is the answer's end.
     pub fn begin_request(self: &Arc<Self>, is_http2: bool) -> RequestGuard {
-        if is_http2 {
-            self.is_http2.store(true, Ordering::Relaxed);
+        if is_http2 && !self.is_http2.swap(true, Ordering::Relaxed) {
+            *lock(&self.head) = RawHead::default();
         }
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.has_served.store(true, Ordering::Relaxed);
@@ -147,24 +158,32 @@ impl ClientConnection {
     pub fn on_read(&self, bytes: &[u8]) {
         if self.in_flight() == 0 && !self.is_http2.load(Ordering::Relaxed) {
             let mut head = lock(&self.head);
-            if !head.has_begun() {
+            if head.bytes.is_empty() {
                 self.touch();
             }
-            head.push(bytes);
+            let room = MAX_RAW_HEAD.saturating_sub(head.bytes.len());
+            head.truncated |= bytes.len() > room;
+            head.bytes.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
         }
     }
 
     /// Whether a request head has begun to arrive, and no request of it has been handed on yet.
     pub fn is_mid_head(&self) -> bool {
-        self.in_flight() == 0 && !self.is_http2() && lock(&self.head).has_begun()
+        self.in_flight() == 0 && !self.is_http2() && !lock(&self.head).bytes.is_empty()
     }
 
-    /// Whether the head of the request that has just come in contradicts itself about the body's length. `is_chunked`:
-    /// what the HTTP library made of it. A chunked request whose head was never seen, since it came in one piece with the
-    /// end of the one before, counts as one: no client does that, except to smuggle.
+    /// Takes what was read of the head of the request that has just come in, and says whether it contradicts itself about
+    /// the body's length. `is_chunked`: what the HTTP library made of it; where there is no chunking there is nothing left
+    /// to contradict, since the library refuses lengths that differ. A chunked request whose head was not seen, since it
+    /// came in one piece with the end of the one before, counts as one: no client does that, except to smuggle.
     pub fn head_is_contradictory(&self, is_chunked: bool) -> bool {
-        let head = lock(&self.head);
-        head.is_contradictory() || (is_chunked && !head.has_begun())
+        let head = std::mem::take(&mut *lock(&self.head));
+        if !is_chunked {
+            return false;
+        }
+        let mut scan = HeadScan::default();
+        scan.push(&head.bytes);
+        scan.is_contradictory() || !scan.has_begun() || head.truncated
     }
 
     // --- cuts ---
@@ -252,7 +271,7 @@ impl RequestGuard {
 impl Drop for RequestGuard {
     fn drop(&mut self) {
         if !self.connection.is_http2() {
-            lock(&self.connection.head).reset();
+            *lock(&self.connection.head) = RawHead::default();
             self.connection.tail_unflushed.store(true, Ordering::Relaxed);
         }
         self.connection.touch();
