@@ -34,6 +34,8 @@ pub struct ClientConnection {
     head: Mutex<RawHead>,
     /// Whether the end of an answer may still lie in the HTTP library's buffer.
     tail_unflushed: AtomicBool,
+    /// Whether nothing but the present request's answer can be in the HTTP library's buffer.
+    interim_in_order: AtomicBool,
     /// Milliseconds after `opened` since which the client has taken nothing, plus one; 0: it is not waited for.
     write_blocked: AtomicU64,
     flush_passes: AtomicU64,
@@ -77,6 +79,7 @@ impl ClientConnection {
             interim: Mutex::default(),
             head: Mutex::default(),
             tail_unflushed: AtomicBool::new(false),
+            interim_in_order: AtomicBool::new(true),
             write_blocked: AtomicU64::new(0),
             flush_passes: AtomicU64::new(0),
             flush: Mutex::default(),
@@ -134,6 +137,9 @@ impl ClientConnection {
         if self.tail_unflushed.load(Ordering::Relaxed) {
             self.tail_unflushed.store(false, Ordering::Relaxed);
         }
+        if !self.interim_in_order.load(Ordering::Relaxed) {
+            self.interim_in_order.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether what is written next may belong to an answer that has ended already.
@@ -146,6 +152,7 @@ impl ClientConnection {
         if is_http2 && !self.is_http2.swap(true, Ordering::Relaxed) {
             *lock(&self.head) = RawHead::default();
         }
+        self.interim_in_order.store(!self.tail_unflushed.load(Ordering::Relaxed), Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.has_served.store(true, Ordering::Relaxed);
         self.touch();
@@ -249,9 +256,15 @@ impl ClientConnection {
         }
     }
 
-    /// What is to be written now.
+    /// What is to be written before anything else. Interim responses that would land in the middle of the answer before,
+    /// since that has not left yet, are left out.
     pub fn take_interim(&self) -> Option<Vec<u8>> {
-        self.has_interim.swap(false, Ordering::AcqRel).then(|| std::mem::take(&mut *lock(&self.interim)))
+        if !self.has_interim.load(Ordering::Acquire) {
+            return None;
+        }
+        self.has_interim.store(false, Ordering::Release);
+        let interim = std::mem::take(&mut *lock(&self.interim));
+        self.interim_in_order.load(Ordering::Relaxed).then_some(interim)
     }
 }
 

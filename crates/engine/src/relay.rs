@@ -149,7 +149,8 @@ impl Relay {
         if let Some(data) = frame.data_ref() {
             self.bytes_out += data.len() as u64;
         }
-        if self.stashed.is_none() && self.state == State::Streaming && self.incoming.is_end_stream() {
+        let is_last = self.state == State::Streaming && self.stashed.is_none() && self.incoming.is_end_stream();
+        if is_last || self.state == State::Ended {
             self.end();
         }
         Poll::Ready(Some(Ok(frame)))
@@ -166,7 +167,7 @@ impl Relay {
             match self.poll_provider(context) {
                 Poll::Pending => break,
                 Poll::Ready(None) => {
-                    self.end();
+                    self.state = State::Ended;
                     break;
                 }
                 Poll::Ready(Some(Err(_))) => {
@@ -236,6 +237,7 @@ impl Relay {
         Poll::Ready(Some(Err(Cut)))
     }
 
+    /// The end of the answer: its connection may serve others, its record is written.
     fn end(&mut self) {
         self.state = State::Ended;
         if let Some(connection) = self.connection.take() {

@@ -52,14 +52,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
         if self.refused {
             return true;
         }
-        if self.client.is_http2() || self.client.has_unflushed_tail() {
+        if self.client.is_http2() {
             return false;
         }
-        // Nothing of an earlier answer is left: these are the first bytes of one, or later bytes of the same.
         if let Some(interim) = self.client.take_interim() {
             self.own = interim.into();
         }
-        if self.client.in_flight() == 0 && first.starts_with(REFUSAL) {
+        // With no request under way and no end of an answer left to write, this is the library's own.
+        if self.client.in_flight() == 0 && !self.client.has_unflushed_tail() && first.starts_with(REFUSAL) {
             let fault = match first.get(9..12) {
                 Some(b"431") => Fault::new(FaultKind::HeadTooLarge, "the request's head is too large"),
                 _ => Fault::new(FaultKind::InvalidRequest, "the request's head is not valid HTTP/1.1"),
