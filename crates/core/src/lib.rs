@@ -12,6 +12,7 @@ pub mod auth;
 pub mod fault;
 pub mod glob;
 pub mod headers;
+pub mod http2_frames;
 pub mod login;
 pub mod provider;
 pub mod request_head;

@@ -23,7 +23,7 @@ pub enum Wanted {
 pub enum Progress {
     /// The top-level object has not ended yet.
     Reading,
-    /// The top-level object has ended: everything that could be found has been.
+    /// The top-level object has ended, and nothing but blanks has followed: everything that could be found has been.
     Ended,
     /// This is no JSON object, as far as one can tell without parsing all of it.
     NotJson,
@@ -141,7 +141,7 @@ impl<const N: usize> BodyScan<N> {
 
     /// Takes the next piece of the body.
     pub fn push(&mut self, mut bytes: &[u8]) {
-        while self.progress == Progress::Reading && !bytes.is_empty() {
+        while self.progress != Progress::NotJson && !bytes.is_empty() {
             let used = self.step(bytes);
             bytes = bytes.get(used..).unwrap_or_default();
         }

@@ -15,8 +15,8 @@ use trunkline_core::request_head::HeadScan;
 /// Interim responses waiting to be written, in bytes; beyond it they are left out, which HTTP allows.
 const MAX_INTERIM: usize = 16 * 1024;
 
-/// Bodies of one HTTP/2 connection that can wait for a flush at once: one per stream.
-const MAX_FLUSH_WAITERS: usize = 1_024;
+/// Wake-ups that can be waited for on one HTTP/2 connection at once: a few for each of its streams.
+const MAX_DATA_WAITERS: usize = 4_096;
 
 /// One connection of a client.
 #[derive(Debug)]
@@ -38,8 +38,11 @@ pub struct ClientConnection {
     interim_in_order: AtomicBool,
     /// Milliseconds after `opened` since which the client has taken nothing, plus one; 0: it is not waited for.
     write_blocked: AtomicU64,
-    flush_passes: AtomicU64,
-    flush: Mutex<FlushState>,
+    /// Bytes of bodies given to the HTTP/2 library, and of DATA frames that have been written, by all streams together.
+    data_given: AtomicU64,
+    data_written: AtomicU64,
+    /// Whoever waits for DATA to be written.
+    data_waiters: Mutex<Vec<Waker>>,
 }
 
 /// What was read since the last request. It is only looked into where that can matter, which is nearly never.
@@ -52,12 +55,6 @@ struct RawHead {
 
 /// Most that is kept of what was read between two requests: a head of the largest usual size.
 const MAX_RAW_HEAD: usize = 64 * 1024;
-
-#[derive(Debug, Default)]
-struct FlushState {
-    driver: Option<Waker>,
-    waiters: Vec<Waker>,
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // None of the sections under these locks can panic half way.
@@ -81,8 +78,9 @@ impl ClientConnection {
             tail_unflushed: AtomicBool::new(false),
             interim_in_order: AtomicBool::new(true),
             write_blocked: AtomicU64::new(0),
-            flush_passes: AtomicU64::new(0),
-            flush: Mutex::default(),
+            data_given: AtomicU64::new(0),
+            data_written: AtomicU64::new(0),
+            data_waiters: Mutex::default(),
         })
     }
 
@@ -211,38 +209,31 @@ impl ClientConnection {
         self.is_http2.load(Ordering::Relaxed)
     }
 
-    /// Waits until everything given to the HTTP/2 connection before the first call has been written, as far as the client's
-    /// flow-control window admits it: a stream may then be reset without its queued data being thrown away.
-    pub fn poll_flushed(&self, ticket: &mut Option<u64>, context: &Context<'_>) -> Poll<()> {
-        // Two passes: one may have been half done when this was first asked.
-        let target = *ticket.get_or_insert_with(|| self.flush_passes.load(Ordering::Acquire) + 2);
-        if self.flush_passes.load(Ordering::Acquire) >= target {
-            return Poll::Ready(());
+    /// Notes bytes of a body that the HTTP library is being given.
+    pub fn on_data_given(&self, bytes: usize) {
+        if self.is_http2() {
+            self.data_given.fetch_add(bytes as u64, Ordering::AcqRel);
         }
-        let mut flush = lock(&self.flush);
-        if flush.waiters.len() >= MAX_FLUSH_WAITERS {
-            return Poll::Ready(());
-        }
-        flush.waiters.push(context.waker().clone());
-        if let Some(driver) = &flush.driver {
-            driver.wake_by_ref();
-        }
-        Poll::Pending
     }
 
-    /// Tells that the connection has been polled once through. `is_clean`: nothing written waits for the socket.
-    pub fn on_driven(&self, is_clean: bool, context: &Context<'_>) {
-        if !self.is_http2() {
-            return;
+    /// Notes bytes of DATA frames that have been written.
+    pub fn on_data_written(&self, bytes: u64) {
+        self.data_written.fetch_add(bytes, Ordering::AcqRel);
+        lock(&self.data_waiters).drain(..).for_each(Waker::wake);
+    }
+
+    /// Waits until everything given to the HTTP/2 connection before the first call has been written: a stream may then be
+    /// reset without its queued data being thrown away. Data of other streams, and of streams that the client has reset since,
+    /// is waited for as well, so this needs a bound in time.
+    pub fn poll_data_written(&self, target: &mut Option<u64>, context: &Context<'_>) -> Poll<()> {
+        let target = *target.get_or_insert_with(|| self.data_given.load(Ordering::Acquire));
+        let mut waiters = lock(&self.data_waiters);
+        // Looked at under the lock, so that no write goes unnoticed in between.
+        if self.data_written.load(Ordering::Acquire) >= target || waiters.len() >= MAX_DATA_WAITERS {
+            return Poll::Ready(());
         }
-        let mut flush = lock(&self.flush);
-        if flush.driver.as_ref().is_none_or(|driver| !driver.will_wake(context.waker())) {
-            flush.driver = Some(context.waker().clone());
-        }
-        if is_clean {
-            self.flush_passes.fetch_add(1, Ordering::AcqRel);
-            flush.waiters.drain(..).for_each(Waker::wake);
-        }
+        waiters.push(context.waker().clone());
+        Poll::Pending
     }
 
     // --- interim responses ---

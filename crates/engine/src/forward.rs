@@ -56,8 +56,9 @@ pub(crate) struct Answer {
     pub(crate) attempts: u32,
 }
 
-/// What the wait for an answer ended with, if not with an answer.
-enum Timeout {
+/// Who was waited for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Timeout {
     Client,
     Provider,
 }
@@ -121,7 +122,7 @@ pub(crate) async fn forward(
                 .with_detail(error.to_string()));
             }
             Err(Timeout::Client) => {
-                return Err(Fault::new(FaultKind::RequestTimeout, "the request body did not arrive in time"));
+                return Err(slow_body());
             }
             Err(Timeout::Provider) => {
                 return Err(Fault::new(
@@ -131,6 +132,11 @@ pub(crate) async fn forward(
             }
         }
     }
+}
+
+/// The refusal of a body that does not arrive.
+pub(crate) fn slow_body() -> Fault {
+    Fault::new(FaultKind::RequestTimeout, "the request body did not arrive in time")
 }
 
 /// What a failed body means for its request.
@@ -210,7 +216,7 @@ fn interim_head(status: http::StatusCode, headers: &HeaderMap<HeaderValue>) -> V
 }
 
 /// Waits for `answer`, as long as the client keeps sending and the provider is within its time.
-async fn within_time<T>(upload: &Upload, answer: impl Future<Output = T>) -> Result<T, Timeout> {
+pub(crate) async fn within_time<T>(upload: &Upload, answer: impl Future<Output = T>) -> Result<T, Timeout> {
     let mut answer = pin!(answer);
     let mut timer = pin!(None::<tokio::time::Sleep>);
     std::future::poll_fn(|context| {

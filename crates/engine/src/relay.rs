@@ -25,6 +25,10 @@ const MAX_MERGE: usize = 64 * 1024;
 /// A frame of this size is written by itself: copying it costs more than the write that merging saves.
 const LARGE_FRAME: usize = 16 * 1024;
 
+/// How long a cut waits for an HTTP/2 client to take what came before it. The reset that tells of the cut would throw away
+/// what is still queued.
+const CUT_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What the buffer of a merge starts with.
 const MERGE_BUFFER: usize = 8 * 1024;
 
@@ -70,7 +74,8 @@ pub struct Relay {
 enum State {
     Streaming,
     Ended,
-    /// Cut; what was read before has been handed on or is about to be. Holds the wait for the flush (HTTP/2).
+    /// Cut; what was read before has been handed on or is about to be. Holds what must be written before the stream is
+    /// reset (HTTP/2), once that is known.
     Cut(Option<u64>),
 }
 
@@ -148,8 +153,10 @@ impl Relay {
         };
         if let Some(data) = frame.data_ref() {
             self.bytes_out += data.len() as u64;
+            self.guard.connection().on_data_given(data.len());
         }
-        let is_last = self.state == State::Streaming && self.stashed.is_none() && self.incoming.is_end_stream();
+        let is_last =
+            self.state == State::Streaming && self.stashed.is_none() && self.incoming.is_end_stream();
         if is_last || self.state == State::Ended {
             self.end();
         }
@@ -232,8 +239,16 @@ impl Relay {
             client.cut();
             return Poll::Pending;
         }
-        let State::Cut(ticket) = &mut self.state else { return Poll::Ready(None) };
-        ready!(client.poll_flushed(ticket, context));
+        let State::Cut(target) = &mut self.state else { return Poll::Ready(None) };
+        let begins = target.is_none();
+        if client.poll_data_written(target, context).is_pending() {
+            let deadline = Instant::now() + CUT_PATIENCE;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+            if begins {
+                timer.as_mut().reset(deadline.into());
+            }
+            ready!(timer.as_mut().poll(context));
+        }
         Poll::Ready(Some(Err(Cut)))
     }
 
@@ -273,7 +288,10 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self.get_mut() {
-            Self::Own { bytes, .. } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Own { bytes, guard } => Poll::Ready(bytes.take().map(|bytes| {
+                guard.connection().on_data_given(bytes.len());
+                Ok(Frame::data(bytes))
+            })),
             Self::Relay(relay) => relay.poll_next(context),
         }
     }

@@ -103,6 +103,8 @@ pub struct Service {
 
 /// The request under way, as far as every stage needs it.
 struct Under {
+    /// An answer to HEAD has no body, which HTTP/2 leaves to us.
+    is_head: bool,
     id: Arc<str>,
     record: Option<Box<Record>>,
 }
@@ -145,14 +147,18 @@ impl Service {
             Some(id) => id.into(),
             None => request_id::from_random(fastrand::u64(..)).into(),
         };
-        let mut under = Under { record: Record::begin(&id, &self.settings.tag, started), id };
+        let mut under = Under {
+            is_head: parts.method == http::Method::HEAD,
+            record: Record::begin(&id, &self.settings.tag, started),
+            id,
+        };
         let accepted = match self.accept(&parts, client) {
             Ok(accept::Accepted::Hello) => {
                 if let Some(mut record) = under.record.take() {
                     // Not worth a line: every client does it at every start.
                     record.discard();
                 }
-                return own_answer(self.provider.hello(), None, &under.id, guard);
+                return own_answer(self.provider.hello(), None, &under.id, under.is_head, guard);
             }
             Ok(accept::Accepted::Api(accepted)) => accepted,
             Err(fault) => return self.refuse(&fault, under, guard),
@@ -263,7 +269,7 @@ impl Service {
             });
             record.finish(Outcome::Refused);
         }
-        own_answer(self.provider.error(fault, &under.id), Some(fault), &under.id, guard)
+        own_answer(self.provider.error(fault, &under.id), Some(fault), &under.id, under.is_head, guard)
     }
 
     /// A refusal as raw bytes of HTTP/1.1, for a connection that is not served, or whose request has no readable head.
@@ -277,6 +283,7 @@ fn own_answer(
     answer: OwnAnswer,
     fault: Option<&Fault>,
     id: &Arc<str>,
+    is_head: bool,
     guard: RequestGuard,
 ) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::Own { bytes: None, guard });
@@ -289,7 +296,7 @@ fn own_answer(
     }
     set_request_id(headers, id);
     if let ResponseBody::Own { bytes, .. } = response.body_mut() {
-        *bytes = (!answer.body.is_empty()).then_some(answer.body);
+        *bytes = (!is_head && !answer.body.is_empty()).then_some(answer.body);
     }
     response
 }

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use trunkline_core::fault::{Fault, FaultKind};
+use trunkline_core::http2_frames::FrameCount;
 use trunkline_engine::client_connection::ClientConnection;
 use trunkline_engine::service::Service;
 
@@ -26,13 +27,25 @@ pub(crate) struct ClientIo<T> {
     service: Arc<Service>,
     /// What we write ourselves, before anything else.
     own: Bytes,
+    /// Whether this is HTTP/2, once something has been written.
+    http2: Option<bool>,
+    /// Where in the frames of HTTP/2 the written bytes are.
+    frames: FrameCount,
     /// Whether `own` is a refusal, after which nothing of the library's is written any more.
     refused: bool,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
     pub(crate) fn new(inner: T, client: Arc<ClientConnection>, service: Arc<Service>) -> Self {
-        Self { inner, client, service, own: Bytes::new(), refused: false }
+        Self {
+            inner,
+            client,
+            service,
+            own: Bytes::new(),
+            http2: None,
+            frames: FrameCount::default(),
+            refused: false,
+        }
     }
 
     fn poll_own(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -71,6 +84,33 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
     }
 }
 
+impl<T> ClientIo<T> {
+    /// Counts what was written, for whoever waits for it.
+    fn after_write(&mut self, written: &Poll<io::Result<usize>>, bufs: &[IoSlice<'_>]) {
+        self.client.on_write(written.is_pending());
+        let Poll::Ready(Ok(written)) = written else { return };
+        // From the first byte on, or the count would be out of step with the frames.
+        if !self.speaks_http2(bufs) {
+            return;
+        }
+        let mut left = *written;
+        let mut data = 0;
+        for buf in bufs {
+            let taken = buf.get(..left.min(buf.len())).unwrap_or_default();
+            data += self.frames.push(taken);
+            left -= taken.len();
+        }
+        if data > 0 {
+            self.client.on_data_written(data);
+        }
+    }
+
+    /// Whether the first bytes ever written are those of HTTP/2: a SETTINGS frame, not a status line.
+    fn speaks_http2(&mut self, bufs: &[IoSlice<'_>]) -> bool {
+        self.http2.get_or_insert_with(|| bufs.first().is_some_and(|buf| !buf.starts_with(b"H"))).to_owned()
+    }
+}
+
 impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -98,7 +138,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
             return Poll::Ready(Ok(bytes.len()));
         }
         let written = Pin::new(&mut self.inner).poll_write(context, bytes);
-        self.client.on_write(written.is_pending());
+        self.after_write(&written, &[IoSlice::new(bytes)]);
         written
     }
 
@@ -113,7 +153,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
         let written = Pin::new(&mut self.inner).poll_write_vectored(context, bufs);
-        self.client.on_write(written.is_pending());
+        self.after_write(&written, bufs);
         written
     }
 

@@ -81,8 +81,7 @@ impl Http {
             .max_header_list_size(u32::try_from(max_header.saturating_mul(2)).unwrap_or(u32::MAX))
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            // A stream's next data is asked for when its last has been taken: bounds what one stream holds in memory, and is
-            // what lets a cut wait until everything before it has been written.
+            // A stream's next data goes into the queue when its last has left it: bounds what one stream holds in memory.
             .max_send_buf_size(1)
             .keep_alive_interval(PING_AFTER)
             .keep_alive_timeout(PING_TIMEOUT);
@@ -132,7 +131,6 @@ impl Http {
             if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                 return Poll::Ready(ended);
             }
-            client.on_driven(client.write_blocked_for().is_none(), context);
             while tick.as_mut().poll(context).is_ready() {
                 match left(&client) {
                     None => return Poll::Ready(Ok(())),

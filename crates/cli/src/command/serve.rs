@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use trunkline_server::{Drained, Server, Shutdown};
 
 use super::{Failure, print};
@@ -33,7 +33,10 @@ pub(super) fn run(file: Option<PathBuf>, listen: Option<SocketAddr>) -> Result<(
             }
         })?;
         let shutdown = Shutdown::default();
-        let signals = tokio::spawn(handle_signals(shutdown.clone(), output));
+        // Before anybody is told that we are here, so that whoever reads it may stop us properly.
+        let signals =
+            Signals::new().map_err(|error| Failure::other(format!("signals cannot be handled: {error}")))?;
+        let signals = tokio::spawn(signals.handle(shutdown.clone(), output));
         print(&banner::text(&found.config, found.file.as_deref(), server.bound()))?;
         for bound in server.bound() {
             tracing::info!(service = &*bound.service.settings().tag, "listening on {}", bound.url());
@@ -48,22 +51,33 @@ pub(super) fn run(file: Option<PathBuf>, listen: Option<SocketAddr>) -> Result<(
     })
 }
 
-/// SIGTERM and SIGINT: the first drains, the second ends at once. SIGHUP opens the log file again.
-async fn handle_signals(shutdown: Shutdown, output: LogOutput) {
-    let streams =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = streams else {
-        tracing::error!("signals cannot be handled: the process will end without draining");
-        return;
-    };
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => end(&shutdown),
-            _ = interrupt.recv() => end(&shutdown),
-            _ = hangup.recv() => match output.reopen() {
-                Ok(()) => tracing::info!("log file opened again"),
-                Err(error) => tracing::error!(%error, "the log file cannot be opened again"),
-            },
+/// The signals that are listened to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// SIGTERM and SIGINT: the first drains, the second ends at once. SIGHUP opens the log file again.
+    async fn handle(mut self, shutdown: Shutdown, output: LogOutput) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => end(&shutdown),
+                _ = self.interrupt.recv() => end(&shutdown),
+                _ = self.hangup.recv() => match output.reopen() {
+                    Ok(()) => tracing::info!("log file opened again"),
+                    Err(error) => tracing::error!(%error, "the log file cannot be opened again"),
+                },
+            }
         }
     }
 }

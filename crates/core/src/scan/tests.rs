@@ -65,6 +65,8 @@ fn other_things_are_no_json() {
         "{,}",
         "{\"a\":}",
         r#"{"a":1,}"#,
+        r#"{"model":"a"} {"model":"b"}"#,
+        "{} x",
         r#"{"\x":1}"#,
         "{]",
     ] {

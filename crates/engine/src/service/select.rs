@@ -13,7 +13,7 @@ use trunkline_core::scan::{Found, Progress};
 use super::authenticate::Authed;
 use super::{FastMode, Service, User};
 use crate::credential::Credential;
-use crate::forward::upload_fault;
+use crate::forward::{slow_body, upload_fault, within_time};
 use crate::upload::Upload;
 
 /// A request with the credential that it may use.
@@ -79,7 +79,7 @@ impl Service {
         if of_user.is_empty() && credential.models().is_empty() {
             return Ok(());
         }
-        upload.read_whole().await.map_err(upload_fault)?;
+        within_time(upload, upload.read_whole()).await.map_err(|_| slow_body())?.map_err(upload_fault)?;
         let (progress, model, _) = upload.facts();
         let model = match (progress, model) {
             (Progress::Ended, Found::Text(model)) => model,

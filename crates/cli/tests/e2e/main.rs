@@ -1,0 +1,27 @@
+//! End-to-end tests: the real binary between scripted providers and raw clients, one module for each story.
+
+// All of this is test code, and is to be linted as such.
+#[cfg(test)]
+mod access;
+#[cfg(test)]
+mod canary;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod cuts;
+#[cfg(test)]
+mod drain;
+#[cfg(test)]
+mod login;
+#[cfg(test)]
+mod recorded;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod streaming;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod upload;

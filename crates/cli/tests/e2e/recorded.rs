@@ -1,0 +1,207 @@
+//! Everything that was recorded between the real client and the provider passes through unchanged.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+use trunkline_testkit::client::{Ended, Request};
+use trunkline_testkit::fixtures::{self, End, Exchange, RecordedRequest, RecordedResponse};
+use trunkline_testkit::{Headers, Script, Upstream};
+
+use crate::support::{Current, OAUTH_TOKEN, Protocol, passing_refusal, serve, service, with};
+
+const OAUTH_BETA: &str = "oauth-2025-04-20";
+
+/// Headers of a request that are not passed on, or set anew.
+const DROPPED: [&str; 7] =
+    ["authorization", "x-api-key", "connection", "host", "content-length", "transfer-encoding", "cookie"];
+
+/// Headers of an answer that are not passed on; the framing is looked at by itself.
+fn is_stripped(name: &str) -> bool {
+    const NAMES: [&str; 8] = [
+        "anthropic-organization-id",
+        "set-cookie",
+        "server",
+        "strict-transport-security",
+        "connection",
+        "keep-alive",
+        "transfer-encoding",
+        "x-trunkline-request-id",
+    ];
+    NAMES.contains(&name) || name.starts_with("anthropic-ratelimit-") || name.starts_with("cf-")
+}
+
+/// The recorded exchanges that are forwarded.
+fn forwarded(sets: &[&str]) -> Vec<Exchange> {
+    sets.iter()
+        .flat_map(|set| fixtures::claude(set).unwrap())
+        .filter(|exchange| exchange.request.target.starts_with("/v1/messages"))
+        .collect()
+}
+
+/// The token that a recorded client sent.
+fn token(request: &RecordedRequest) -> String {
+    match request.headers.get("authorization") {
+        Some(value) => value.strip_prefix("Bearer ").unwrap().to_owned(),
+        None => request.headers.get("x-api-key").unwrap().to_owned(),
+    }
+}
+
+/// A service whose users are the recorded clients.
+fn service_for(exchanges: &[Exchange], url: &str) -> Value {
+    let tokens: HashSet<String> = exchanges.iter().map(|exchange| token(&exchange.request)).collect();
+    let users: Vec<Value> = tokens
+        .iter()
+        .enumerate()
+        .map(|(nth, token)| json!({ "name": format!("user-{nth}"), "token": token, "fast_mode": "allow" }))
+        .collect();
+    with(service(url), json!({ "users": users }))
+}
+
+fn lower(headers: &Headers) -> Vec<(String, String)> {
+    headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect()
+}
+
+/// What the provider is to see of a client's headers, in order, apart from what is set anew.
+fn expected_at_the_provider(sent: &Headers) -> Vec<(String, String)> {
+    let mut lines = lower(sent);
+    lines.retain(|(name, _)| !DROPPED.contains(&name.as_str()));
+    match lines.iter_mut().find(|(name, _)| name == "anthropic-beta") {
+        Some((_, list)) if list.split(',').any(|member| member == OAUTH_BETA) => {}
+        Some((_, list)) => *list = format!("{list},{OAUTH_BETA}"),
+        None => lines.push(("anthropic-beta".to_owned(), OAUTH_BETA.to_owned())),
+    }
+    lines
+}
+
+async fn requests_pass(protocol: Protocol) {
+    let exchanges = forwarded(&fixtures::CLAUDE);
+    assert!(exchanges.iter().any(|exchange| exchange.request.target.contains("count_tokens")));
+    let upstream = Upstream::start(Current::new(Script::json(200, &json!({})))).await.unwrap();
+    let trunkline = serve(&service_for(&exchanges, &upstream.url())).await;
+    for exchange in &exchanges {
+        let what = format!("{} {}", exchange.scenario, exchange.seq);
+        let request = Request::recorded(&exchange.request);
+        let response = protocol.send(trunkline.addr().unwrap(), &request).await;
+        assert_eq!(response.status(), 200, "{what}: {}", response.text());
+        let received = upstream.next_request().await.unwrap();
+        assert_eq!(received.body(), request.body_bytes(), "{what}");
+        assert_eq!(
+            (&received.method, &received.target),
+            (&exchange.request.method, &exchange.request.target),
+            "{what}"
+        );
+        let headers = &received.headers;
+        assert_eq!(headers.get_all("host").collect::<Vec<_>>(), [upstream.addr().to_string()], "{what}");
+        let authorization: Vec<_> = headers.get_all("authorization").collect();
+        assert_eq!(authorization, [format!("Bearer {OAUTH_TOKEN}")], "{what}");
+        assert!(!headers.contains("x-api-key"), "{what}");
+        let length = request.body_bytes().len().to_string();
+        assert_eq!(headers.get_all("content-length").collect::<Vec<_>>(), [length], "{what}");
+        assert!(!headers.contains("transfer-encoding"), "{what}");
+        let mut rest = lower(headers);
+        rest.retain(|(name, _)| !DROPPED.contains(&name.as_str()));
+        assert_eq!(rest, expected_at_the_provider(&exchange.request.headers), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn requests_reach_the_provider_unchanged_over_http1() {
+    requests_pass(Protocol::Http1).await;
+}
+
+#[tokio::test]
+async fn requests_reach_the_provider_unchanged_over_http2() {
+    requests_pass(Protocol::Http2).await;
+}
+
+/// Whether the recorded answer ended as HTTP has it, when it is replayed.
+fn is_complete(response: &RecordedResponse) -> bool {
+    let length = response.headers.get("content-length").and_then(|length| length.parse().ok());
+    response.end == End::Complete || length == Some(response.body.len())
+}
+
+async fn responses_pass(protocol: Protocol) {
+    let exchanges =
+        forwarded(&["gateway_failures", "gateway_compact", "subscriber_failures", "gateway_full"]);
+    let current = Current::default();
+    let upstream = Upstream::start(current.clone()).await.unwrap();
+    let trunkline = serve(&service_for(&exchanges, &upstream.url())).await;
+    let mut statuses = HashSet::new();
+    for exchange in &exchanges {
+        let what = format!("{} {}", exchange.scenario, exchange.seq);
+        let recorded = &exchange.response;
+        current.set(Script::recorded(recorded));
+        let request = Request::recorded(&exchange.request);
+        let response = protocol.send(trunkline.addr().unwrap(), &request).await;
+        let Some(status) = recorded.status else {
+            passing_refusal(&response, 502, "api_error");
+            continue;
+        };
+        statuses.insert(status);
+        assert_eq!(response.status(), status, "{what}");
+        assert_eq!(response.body(), recorded.body, "{what}");
+        if is_complete(recorded) {
+            assert_eq!(response.end, Ended::Complete, "{what}");
+        } else {
+            assert!(protocol.is_cut(response.end), "{what}: {:?}", response.end);
+        }
+        let kept = |headers: &Headers| {
+            let mut lines = lower(headers);
+            lines.retain(|(name, _)| !is_stripped(name));
+            lines
+        };
+        assert_eq!(kept(&response.head.headers), kept(&recorded.headers), "{what}");
+        let leaked: Vec<_> = response
+            .head
+            .headers
+            .names()
+            .into_iter()
+            .filter(|name| is_stripped(&name.to_ascii_lowercase()))
+            .filter(|name| {
+                !["x-trunkline-request-id", "transfer-encoding", "connection"]
+                    .iter()
+                    .any(|own| name.eq_ignore_ascii_case(own))
+            })
+            .collect();
+        assert!(leaked.is_empty(), "{what}: {leaked:?}");
+        assert!(response.header("x-trunkline-request-id").is_some_and(|id| !id.is_empty()), "{what}");
+    }
+    assert!([200, 400, 401, 429, 500, 529].iter().all(|status| statuses.contains(status)), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn answers_reach_the_client_unchanged_over_http1() {
+    responses_pass(Protocol::Http1).await;
+}
+
+#[tokio::test]
+async fn answers_reach_the_client_unchanged_over_http2() {
+    responses_pass(Protocol::Http2).await;
+}
+
+async fn first_looks_are_answered(protocol: Protocol) {
+    let upstream = Upstream::start(Current::default()).await.unwrap();
+    let trunkline = serve(&service(&upstream.url())).await;
+    let looks: Vec<_> = fixtures::CLAUDE
+        .iter()
+        .flat_map(|set| fixtures::claude(set).unwrap())
+        .filter(|exchange| exchange.request.method == "HEAD")
+        .collect();
+    assert!(!looks.is_empty());
+    for look in &looks {
+        let response = protocol.send(trunkline.addr().unwrap(), &Request::recorded(&look.request)).await;
+        assert_eq!((response.status(), response.end), (200, Ended::Complete));
+        assert!(response.body().is_empty());
+    }
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn the_first_look_of_a_client_is_answered_here_over_http1() {
+    first_looks_are_answered(Protocol::Http1).await;
+}
+
+#[tokio::test]
+async fn the_first_look_of_a_client_is_answered_here_over_http2() {
+    first_looks_are_answered(Protocol::Http2).await;
+}
