@@ -16,7 +16,7 @@ use trunkline_core::request_head::HeadScan;
 const MAX_INTERIM: usize = 16 * 1024;
 
 /// Wake-ups that can be waited for on one HTTP/2 connection at once: a few for each of its streams.
-const MAX_DATA_WAITERS: usize = 4_096;
+const MAX_WRITE_WAITERS: usize = 4_096;
 
 /// One connection of a client.
 #[derive(Debug)]
@@ -38,11 +38,12 @@ pub struct ClientConnection {
     interim_in_order: AtomicBool,
     /// Milliseconds after `opened` since which the client has taken nothing, plus one; 0: it is not waited for.
     write_blocked: AtomicU64,
-    /// Bytes of bodies given to the HTTP/2 library, and of DATA frames that have been written, by all streams together.
-    data_given: AtomicU64,
-    data_written: AtomicU64,
-    /// Whoever waits for DATA to be written.
-    data_waiters: Mutex<Vec<Waker>>,
+    /// Heads and bytes of bodies given to the HTTP/2 library, and those that have been written, by all streams together
+    /// (counted as [`trunkline_core::http2_frames`] does).
+    given: AtomicU64,
+    written: AtomicU64,
+    /// Whoever waits for it to be written.
+    write_waiters: Mutex<Vec<Waker>>,
 }
 
 /// What was read since the last request. It is only looked into where that can matter, which is nearly never.
@@ -78,9 +79,9 @@ impl ClientConnection {
             tail_unflushed: AtomicBool::new(false),
             interim_in_order: AtomicBool::new(true),
             write_blocked: AtomicU64::new(0),
-            data_given: AtomicU64::new(0),
-            data_written: AtomicU64::new(0),
-            data_waiters: Mutex::default(),
+            given: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            write_waiters: Mutex::default(),
         })
     }
 
@@ -209,27 +210,27 @@ impl ClientConnection {
         self.is_http2.load(Ordering::Relaxed)
     }
 
-    /// Notes bytes of a body that the HTTP library is being given.
-    pub fn on_data_given(&self, bytes: usize) {
+    /// Notes what the HTTP library is being given: 1 for a head or trailers, a body by its bytes.
+    pub fn on_given(&self, count: usize) {
         if self.is_http2() {
-            self.data_given.fetch_add(bytes as u64, Ordering::AcqRel);
+            self.given.fetch_add(count as u64, Ordering::AcqRel);
         }
     }
 
-    /// Notes bytes of DATA frames that have been written.
-    pub fn on_data_written(&self, bytes: u64) {
-        self.data_written.fetch_add(bytes, Ordering::AcqRel);
-        lock(&self.data_waiters).drain(..).for_each(Waker::wake);
+    /// Notes what has been written of it.
+    pub fn on_written(&self, count: u64) {
+        self.written.fetch_add(count, Ordering::AcqRel);
+        lock(&self.write_waiters).drain(..).for_each(Waker::wake);
     }
 
     /// Waits until everything given to the HTTP/2 connection before the first call has been written: a stream may then be
     /// reset without its queued data being thrown away. Data of other streams, and of streams that the client has reset since,
     /// is waited for as well, so this needs a bound in time.
-    pub fn poll_data_written(&self, target: &mut Option<u64>, context: &Context<'_>) -> Poll<()> {
-        let target = *target.get_or_insert_with(|| self.data_given.load(Ordering::Acquire));
-        let mut waiters = lock(&self.data_waiters);
+    pub fn poll_written(&self, target: &mut Option<u64>, context: &Context<'_>) -> Poll<()> {
+        let target = *target.get_or_insert_with(|| self.given.load(Ordering::Acquire));
+        let mut waiters = lock(&self.write_waiters);
         // Looked at under the lock, so that no write goes unnoticed in between.
-        if self.data_written.load(Ordering::Acquire) >= target || waiters.len() >= MAX_DATA_WAITERS {
+        if self.written.load(Ordering::Acquire) >= target || waiters.len() >= MAX_WRITE_WAITERS {
             return Poll::Ready(());
         }
         waiters.push(context.waker().clone());

@@ -151,10 +151,9 @@ impl Relay {
             Ok(data) => Frame::data(self.merge(data, context)),
             Err(frame) => frame,
         };
-        if let Some(data) = frame.data_ref() {
-            self.bytes_out += data.len() as u64;
-            self.guard.connection().on_data_given(data.len());
-        }
+        let length = frame.data_ref().map(Bytes::len);
+        self.bytes_out += length.unwrap_or(0) as u64;
+        self.guard.connection().on_given(length.unwrap_or(1));
         let is_last =
             self.state == State::Streaming && self.stashed.is_none() && self.incoming.is_end_stream();
         if is_last || self.state == State::Ended {
@@ -241,7 +240,7 @@ impl Relay {
         }
         let State::Cut(target) = &mut self.state else { return Poll::Ready(None) };
         let begins = target.is_none();
-        if client.poll_data_written(target, context).is_pending() {
+        if client.poll_written(target, context).is_pending() {
             let deadline = Instant::now() + CUT_PATIENCE;
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
             if begins {
@@ -289,7 +288,7 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self.get_mut() {
             Self::Own { bytes, guard } => Poll::Ready(bytes.take().map(|bytes| {
-                guard.connection().on_data_given(bytes.len());
+                guard.connection().on_given(bytes.len());
                 Ok(Frame::data(bytes))
             })),
             Self::Relay(relay) => relay.poll_next(context),

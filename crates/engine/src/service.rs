@@ -237,6 +237,7 @@ impl Service {
             OWN_HEADERS,
         );
         set_request_id(&mut response_headers, &under.id);
+        guard.connection().on_given(1);
         let upstream = Arc::clone(leased.credential.upstream());
         let relay = Relay::new(incoming, answer.source, upstream, upload, self.settings.idle, record, guard);
         let mut response = Response::new(ResponseBody::Relay(Box::new(relay)));
@@ -286,6 +287,7 @@ fn own_answer(
     is_head: bool,
     guard: RequestGuard,
 ) -> Response<ResponseBody> {
+    guard.connection().on_given(1);
     let mut response = Response::new(ResponseBody::Own { bytes: None, guard });
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();

@@ -101,7 +101,7 @@ impl<T> ClientIo<T> {
             left -= taken.len();
         }
         if data > 0 {
-            self.client.on_data_written(data);
+            self.client.on_written(data);
         }
     }
 
