@@ -14,6 +14,20 @@ use crate::record::{Decoded, Entry, Record};
 use crate::table::{Choices, Field, Kind, Least, Otherwise, Section, Standing, Variants};
 use crate::units;
 
+/// Headers that say where a message ends or whom it is for: each hop sets its own, and a second one would contradict it.
+const FRAMING: [&str; 10] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// A list or an object with free keys may have this many elements: beyond it some checks would take their time.
 const MAX_ITEMS: usize = 10_000;
 
@@ -284,6 +298,11 @@ impl Decoder<'_> {
                     .error(&key_spot, "not a header name; letters, digits and -_.!#$%&'*+^`|~ are allowed");
                 continue;
             };
+            if FRAMING.contains(&name.as_str()) {
+                self.report
+                    .error(&key_spot, "this header belongs to the connection and cannot be set; remove it");
+                continue;
+            }
             if headers.iter().any(|(known, _)| known == name.as_str()) {
                 self.report
                     .error(&key_spot, "this header stands here in another spelling too; remove one of them");

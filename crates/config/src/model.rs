@@ -131,7 +131,7 @@ pub struct Tls {
 /// Where PEM text comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PemSource {
-    /// A file, which is watched.
+    /// A file, read when serving begins.
     Path(PathBuf),
     /// The text itself.
     Inline(Secret),

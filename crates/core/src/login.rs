@@ -13,13 +13,6 @@ pub struct Login {
     pub expires_at: Option<SystemTime>,
 }
 
-impl Login {
-    /// Whether the token has expired at `now`.
-    pub fn is_expired(&self, now: SystemTime) -> bool {
-        self.expires_at.is_some_and(|at| at <= now)
-    }
-}
-
 /// Why a login file gives no login. The texts name no content of the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoginError {

@@ -1,139 +1,66 @@
-//! A look at the raw head of an HTTP/1.1 request, for the two contradictions that a lenient reader resolves
-//! silently: `Content-Length` beside `Transfer-Encoding`, and two lengths that differ.
+//! A look at the raw head of an HTTP/1.1 request, for the contradictions that a lenient reader resolves silently:
+//! `Content-Length` beside `Transfer-Encoding`, and lengths that differ.
 //!
-//! Spec: claude.md, *Routes*. The HTTP library reads such a head by RFC 9112 (chunked wins) and drops the length,
-//! so that nothing can be smuggled through us; the specification wants it refused, and what was dropped can only be
-//! seen in the bytes.
+//! Spec: claude.md, *Routes*. The HTTP library reads such a head by RFC 9112 (chunked wins) and drops the length, so that
+//! nothing can be smuggled through us; the specification wants it refused, and what was dropped can only be seen in the
+//! bytes.
 
-/// Reads a head as it arrives, in any pieces, and remembers only what it looks for.
-#[derive(Debug, Default)]
-pub struct HeadScan {
-    state: State,
-    /// The line so far, as much of it as can matter.
-    line: Vec<u8>,
-    has_transfer_encoding: bool,
-    length: Option<Vec<u8>>,
-    contradiction: bool,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum State {
-    #[default]
-    RequestLine,
-    Fields,
-    Done,
-}
-
-/// Bytes of a header line that are kept: the longest name looked for, a colon, and any sane value.
-const MAX_LINE: usize = 64;
-
-impl HeadScan {
-    /// Takes the next bytes of the connection. What follows the head is not looked at.
-    pub fn push(&mut self, mut bytes: &[u8]) {
-        while self.state != State::Done && !bytes.is_empty() {
-            let end = memchr::memchr(b'\n', bytes);
-            let (piece, rest) = bytes.split_at(end.map_or(bytes.len(), |at| at + 1));
-            bytes = rest;
-            // Nearly every line: whole, and none of those looked for.
-            if end.is_some() && self.state == State::Fields && self.line.is_empty() && !is_interesting(piece)
-            {
-                continue;
-            }
-            let room = MAX_LINE.saturating_sub(self.line.len());
-            if self.state == State::Fields && (!self.line.is_empty() || is_interesting(piece)) {
-                self.line.extend_from_slice(&piece[..piece.len().min(room)]);
-            } else if self.state == State::RequestLine && !self.line.is_empty()
-                || piece.trim_ascii().is_empty()
-            {
-                // Blank lines before the request line are skipped, as the HTTP library does.
-            } else if self.state == State::RequestLine {
-                self.line.push(b'r');
-            } else {
-                // A line of no interest; one mark, so that its later pieces are not taken for a line of their own.
-                self.line.push(b'-');
-            }
-            if end.is_some() {
-                let blank = piece.trim_ascii().is_empty();
-                self.end_of_line(blank);
-            }
-        }
-    }
-
-    fn end_of_line(&mut self, last_piece_blank: bool) {
-        match self.state {
-            State::RequestLine if !self.line.is_empty() => self.state = State::Fields,
-            State::Fields if self.line.trim_ascii().is_empty() && last_piece_blank => {
-                self.state = State::Done;
-            }
-            State::Fields => self.field(),
-            State::RequestLine | State::Done => {}
-        }
-        self.line.clear();
-    }
-
-    fn field(&mut self) {
-        let Some(colon) = self.line.iter().position(|byte| *byte == b':') else { return };
-        let (name, value) = self.line.split_at(colon);
-        let value = value[1..].trim_ascii();
+/// Whether the head that `bytes` begin with contradicts itself about the length of the body. What follows the head, and
+/// empty lines before it, do not matter; lines may end with a line feed alone, since readers accept that.
+pub fn is_contradictory(bytes: &[u8]) -> bool {
+    let lines = bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let fields = lines.skip_while(|line| line.is_empty()).skip(1).take_while(|line| !line.is_empty());
+    let mut encoded = false;
+    let mut length: Option<&[u8]> = None;
+    let mut differ = false;
+    for field in fields {
+        let Some(colon) = memchr::memchr(b':', field) else { continue };
+        let (name, value) = field.split_at(colon);
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            self.has_transfer_encoding = true;
+            encoded = true;
         } else if name.eq_ignore_ascii_case(b"content-length") {
-            match &self.length {
-                Some(length) if length != value => self.contradiction = true,
-                Some(_) => {}
-                None => self.length = Some(value.to_vec()),
-            }
+            differ |= length.is_some_and(|length| length != value);
+            length = Some(value);
         }
     }
-
-    /// Whether the head, as far as it has been seen, contradicts itself about the length of the body.
-    pub fn is_contradictory(&self) -> bool {
-        self.contradiction || (self.has_transfer_encoding && self.length.is_some())
-    }
-
-    /// Whether any byte has been seen.
-    pub fn has_begun(&self) -> bool {
-        self.state != State::RequestLine || !self.line.is_empty()
-    }
-}
-
-/// Whether a line's beginning could be one of the two names. Few lines begin with these letters.
-fn is_interesting(piece: &[u8]) -> bool {
-    matches!(piece.first(), Some(b't' | b'T' | b'c' | b'C' | b'\r' | b'\n' | b' ' | b'\t'))
+    differ || (encoded && length.is_some())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn contradictory(head: &str) -> bool {
-        let whole = {
-            let mut scan = HeadScan::default();
-            scan.push(head.as_bytes());
-            scan.is_contradictory()
-        };
-        for size in [1, 2, 3, 7] {
-            let mut scan = HeadScan::default();
-            head.as_bytes().chunks(size).for_each(|piece| scan.push(piece));
-            assert_eq!(scan.is_contradictory(), whole, "in pieces of {size}: {head:?}");
-        }
-        whole
+    fn contradictory(fields: &str) -> bool {
+        let body = "body: Content-Length: 9\r\nTransfer-Encoding: x\r\n\r\n";
+        is_contradictory(format!("POST /v1/messages HTTP/1.1\r\nHost: x\r\n{fields}\r\n{body}").as_bytes())
     }
 
     #[test]
-    fn contradictions_are_seen_in_any_pieces() {
-        let head = |fields: &str| {
-            format!("POST /v1/messages HTTP/1.1\r\nHost: x\r\n{fields}\r\nbody: Content-Length: 9\r\n\r\n")
-        };
-        assert!(!contradictory(&head("Content-Length: 5\r\n")));
-        assert!(!contradictory(&head("Transfer-Encoding: chunked\r\n")));
-        assert!(contradictory(&head("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n")));
-        assert!(contradictory(&head("transfer-encoding: chunked\r\nCONTENT-LENGTH: 5\r\n")));
-        assert!(contradictory(&head("Content-Length: 5\r\nContent-Length: 6\r\n")));
-        assert!(!contradictory(&head("Content-Length: 5\r\nContent-Length:5 \r\n")));
-        assert!(!contradictory(&head("X-Transfer-Encoding: chunked\r\nContent-Length: 5\r\n")));
-        assert!(!contradictory(
-            "\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\nContent-Length: 5\r\nTransfer-Encoding: x\r\n"
+    fn both_ways_to_tell_a_length_contradict_each_other() {
+        assert!(!contradictory(""));
+        assert!(!contradictory("Content-Length: 5\r\n"));
+        assert!(!contradictory("Transfer-Encoding: chunked\r\n"));
+        assert!(contradictory("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"));
+        assert!(contradictory("transfer-encoding: chunked\r\nX: y\r\nCONTENT-LENGTH: 5\r\n"));
+        assert!(contradictory("transfer-encoding: chunked\nCONTENT-LENGTH: 5\n"));
+        assert!(!contradictory("X-Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"));
+    }
+
+    #[test]
+    fn lengths_that_differ_contradict_each_other() {
+        assert!(contradictory("Content-Length: 5\r\nContent-Length: 6\r\n"));
+        assert!(contradictory("Content-Length: 5\r\nContent-Length: 6\r\nContent-Length: 6\r\n"));
+        assert!(!contradictory("Content-Length: 5\r\nContent-Length:5 \r\n"));
+    }
+
+    #[test]
+    fn only_the_head_counts() {
+        assert!(!is_contradictory(
+            b"\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\nContent-Length: 5\r\nTransfer-Encoding: x\r\n"
         ));
+        assert!(!is_contradictory(b""));
+        assert!(!is_contradictory(b"\r\n\r\n"));
+        assert!(is_contradictory(b"\r\n\r\nGET / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: x"));
     }
 }

@@ -31,7 +31,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
             if !matches!(name, "tests" | "target") && !name.starts_with('.') {
                 collect(&path, files);
             }
-        } else if name.ends_with(".rs") && name != "tests.rs" {
+        } else if path.extension().is_some_and(|end| end == "rs") && name != "tests.rs" {
             files.push(path);
         }
     }

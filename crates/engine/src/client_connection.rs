@@ -4,13 +4,14 @@
 //! The HTTP library lets a service answer, but neither cut an answer after its last byte has left, nor send a 103. Both
 //! are done at the one place that sees the bytes, the listener's I/O wrapper, and asked for here.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use trunkline_core::request_head::HeadScan;
+use trunkline_core::request_head;
 
 /// Interim responses waiting to be written, in bytes; beyond it they are left out, which HTTP allows.
 const MAX_INTERIM: usize = 16 * 1024;
@@ -47,11 +48,18 @@ pub struct ClientConnection {
 }
 
 /// What was read since the last request. It is only looked into where that can matter, which is nearly never.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct RawHead {
     bytes: Vec<u8>,
     /// Whether there was more than is kept.
     truncated: bool,
+}
+
+/// Not its bytes: there are tokens among them.
+impl fmt::Debug for RawHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RawHead({} bytes)", self.bytes.len())
+    }
 }
 
 /// Most that is kept of what was read between two requests: a head of the largest usual size.
@@ -187,9 +195,7 @@ impl ClientConnection {
         if !is_chunked {
             return false;
         }
-        let mut scan = HeadScan::default();
-        scan.push(&head.bytes);
-        scan.is_contradictory() || !scan.has_begun() || head.truncated
+        head.bytes.is_empty() || head.truncated || request_head::is_contradictory(&head.bytes)
     }
 
     // --- cuts ---

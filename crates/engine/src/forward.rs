@@ -18,8 +18,7 @@ use crate::credential::Credential;
 use crate::upload::{Upload, UploadError, Waiting};
 use crate::upstream::{Connection, Source, exchange};
 
-/// A request as it goes out, apart from its body.
-#[derive(Debug)]
+/// A request as it goes out, apart from its body. Not `Debug`: the user's token is among the headers.
 pub(crate) struct Outgoing<'a> {
     pub(crate) method: Method,
     /// As the client sent it, without the service's prefix.
@@ -38,9 +37,13 @@ impl Outgoing<'_> {
     fn headers(&self, provider: &dyn Provider) -> HeaderMap {
         let mut out = headers::forwarded_request(self.headers, self.overrides.len() + OWN_HEADERS);
         for (name, values) in self.overrides {
-            out.remove(name);
+            // In the place of the client's, where there is one: removing it would change the order of the others.
+            let mut values = values.iter().cloned();
+            if let Some(first) = values.next() {
+                out.insert(name, first);
+            }
             for value in values {
-                out.append(name.clone(), value.clone());
+                out.append(name, value);
             }
         }
         provider.authorize(&mut out, self.authorization);

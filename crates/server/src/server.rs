@@ -54,7 +54,7 @@ pub enum BindError {
 impl BindError {
     /// Whether the configuration is what must be changed.
     pub fn is_configuration(&self) -> bool {
-        !matches!(self, Self::Listen { .. } | Self::Workers(_))
+        !matches!(self, Self::Workers(_))
     }
 }
 

@@ -72,7 +72,7 @@ async fn a_port_in_use_is_told_in_one_line() {
     let port = taken.local_addr().unwrap().port();
     let config = config(&with(service(UPSTREAM), json!({ "listen_port": port })));
     let output = trunkline().config(&config).run().await.unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
     let [line] = output.stderr.as_slice() else { panic!("{output:?}") };
     assert!(line.contains(&format!("127.0.0.1:{port}")) && line.contains("in use"), "{line}");
 }
