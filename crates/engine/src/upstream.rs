@@ -1,6 +1,6 @@
 //! The way out: connections to one provider address, and sending a request over them.
 //!
-//! An HTTP/1.1 connection has no task of its own: whoever waits for an answer drives it, first [`Http1::exchange`], then
+//! An HTTP/1.1 connection has no task of its own: whoever waits for an answer drives it, first the exchange itself, then
 //! the answer's own body (see [`crate::relay`]). That saves a channel hop, a wake-up and a task switch for every event of
 //! a stream. An HTTP/2 connection is shared by many answers and has a task.
 
