@@ -162,7 +162,6 @@ impl ClientConnection {
         self.interim_in_order.store(!self.tail_unflushed.load(Ordering::Relaxed), Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.has_served.store(true, Ordering::Relaxed);
-        self.touch();
         RequestGuard { connection: Arc::clone(self) }
     }
 

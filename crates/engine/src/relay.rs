@@ -63,7 +63,8 @@ pub struct Relay {
     stashed: Option<Frame<Bytes>>,
     state: State,
     idle: Duration,
-    last_activity: Instant,
+    /// Since when the provider has been silent; `None` while it is not. The clock is only read once it falls silent.
+    silent_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     record: Option<Box<Record>>,
     bytes_out: u64,
@@ -103,7 +104,7 @@ impl Relay {
             stashed: None,
             state: State::Streaming,
             idle,
-            last_activity: Instant::now(),
+            silent_since: None,
             timer: None,
             record,
             bytes_out: 0,
@@ -146,7 +147,7 @@ impl Relay {
             Poll::Ready(Some(Err(_))) => return self.cut(context),
             Poll::Ready(Some(Ok(frame))) => frame,
         };
-        self.last_activity = Instant::now();
+        self.silent_since = None;
         let frame = match first.into_data() {
             Ok(data) => Frame::data(self.merge(data, context)),
             Err(frame) => frame,
@@ -208,7 +209,7 @@ impl Relay {
     /// Ready when the provider has been silent for too long.
     fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            let deadline = self.last_activity + self.idle;
+            let deadline = *self.silent_since.get_or_insert_with(Instant::now) + self.idle;
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
             ready!(timer.as_mut().poll(context));
             if deadline <= Instant::now() {

@@ -178,7 +178,6 @@ impl Service {
             self.settings.upload,
             Arc::clone(&self.settings.replay_budget),
             under.record.is_some(),
-            started,
         );
         let upload = match upload {
             Ok(upload) => upload,

@@ -106,7 +106,8 @@ struct State {
     received: u64,
     failed: Option<UploadError>,
     waiting_for_client: Option<Instant>,
-    progress: Instant,
+    /// Since when the provider has been waited for; `None` after every progress. The clock is only read when somebody waits.
+    waiting_for_provider: Option<Instant>,
     scan: BodyScan<WANTED_COUNT>,
     scanned: usize,
     decoder: Option<BodyDecoder>,
@@ -126,7 +127,6 @@ impl Upload {
         limits: UploadLimits,
         budget: Arc<ReplayBudget>,
         curious: bool,
-        now: Instant,
     ) -> Result<Arc<Self>, UploadError> {
         let length = incoming.size_hint().exact();
         if length.is_some_and(|length| length > limits.max_body) {
@@ -144,7 +144,7 @@ impl Upload {
             received: 0,
             failed: None,
             waiting_for_client: None,
-            progress: now,
+            waiting_for_provider: None,
             scan: BodyScan::new(wanted),
             scanned: 0,
             decoder: encoding.map(|encoding| BodyDecoder::new(encoding, limits.max_body)),
@@ -224,11 +224,12 @@ impl Upload {
 
     /// What is being waited for before the head of an answer is in.
     pub fn waiting(&self) -> Waiting {
-        let state = self.lock();
-        match state.waiting_for_client {
-            Some(since) => Waiting::ForClient(since + self.limits.silence),
-            None => Waiting::ForProvider(state.progress + self.limits.response_head),
+        let mut state = self.lock();
+        if let Some(since) = state.waiting_for_client {
+            return Waiting::ForClient(since + self.limits.silence);
         }
+        let since = *state.waiting_for_provider.get_or_insert_with(Instant::now);
+        Waiting::ForProvider(since + self.limits.response_head)
     }
 }
 
@@ -259,7 +260,7 @@ impl State {
                 Poll::Ready(frame) => frame,
             };
             self.waiting_for_client = None;
-            self.progress = Instant::now();
+            self.waiting_for_provider = None;
             match frame {
                 None => {
                     self.incoming = None;
@@ -365,7 +366,7 @@ impl Body for UploadBody {
         if let Some(chunk) = state.kept.get(self.next) {
             self.next += 1;
             let chunk = chunk.clone();
-            state.progress = Instant::now();
+            state.waiting_for_provider = None;
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         match std::task::ready!(state.poll_next(&upload, context)) {
