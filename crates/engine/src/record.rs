@@ -16,6 +16,8 @@ pub const TARGET: &str = "trunkline::request";
 pub enum Outcome {
     /// The answer went through to its end.
     Ok,
+    /// So did an answer that is an error of the provider's.
+    UpstreamError,
     /// We answered, with an error of our own.
     Refused,
     /// The provider cut its answer, or fell silent.
@@ -25,9 +27,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The outcome of an answer that went through to its end.
+    pub fn of_whole(status: StatusCode) -> Self {
+        if status.is_client_error() || status.is_server_error() { Self::UpstreamError } else { Self::Ok }
+    }
+
     fn label(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::UpstreamError => "upstream_error",
             Self::Refused => "refused",
             Self::Cut => "cut",
             Self::ClientGone => "client_gone",

@@ -261,7 +261,7 @@ impl Relay {
         if let Some(mut record) = self.record.take() {
             record.bytes_out = self.bytes_out;
             record.bytes_in = self.upload.received();
-            record.finish(Outcome::Ok);
+            record.finish(Outcome::of_whole(record.status));
         }
     }
 }
