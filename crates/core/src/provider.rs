@@ -45,6 +45,9 @@ pub const WANTED_MODEL: usize = 0;
 /// The position of the session's place among a provider's wanted strings.
 pub const WANTED_SESSION: usize = 1;
 
+/// Longest session id that is one, in bytes. Clients send UUIDs; what is longer would only fill logs and tables.
+pub const MAX_SESSION_ID: usize = 256;
+
 /// How many strings are wanted.
 pub const WANTED_COUNT: usize = 2;
 
@@ -70,7 +73,7 @@ pub trait Provider: Debug + Send + Sync + 'static {
     /// The strings wanted from a request body, at [`WANTED_MODEL`] and [`WANTED_SESSION`].
     fn wanted(&self) -> [Wanted; WANTED_COUNT];
 
-    /// The session a request belongs to, from its headers or what was found in its body.
+    /// The session a request belongs to, from its headers or what was found in its body; at most [`MAX_SESSION_ID`] bytes.
     fn session(&self, headers: &HeaderMap, body: &Found) -> Option<String>;
 
     /// Sets a credential's own headers, after everything else.

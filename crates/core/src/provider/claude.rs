@@ -11,7 +11,9 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use crate::fault::Fault;
 use crate::login::{Login, LoginError};
-use crate::provider::{Authorization, OwnAnswer, PreparedAuthorization, Provider, Route, WANTED_COUNT};
+use crate::provider::{
+    Authorization, MAX_SESSION_ID, OwnAnswer, PreparedAuthorization, Provider, Route, WANTED_COUNT,
+};
 use crate::scan::{Found, Wanted};
 
 /// The Claude provider.
@@ -55,8 +57,9 @@ impl Provider for Claude {
     /// `x-claude-code-session-id`; else `metadata.user_id`: as JSON its `session_id`, else what follows the last
     /// `_session_` (fact sheet, 1.5).
     fn session(&self, headers: &HeaderMap, body: &Found) -> Option<String> {
+        let is_one = |id: &str| (1..=MAX_SESSION_ID).contains(&id.len());
         if let Some(id) =
-            headers.get(SESSION_ID).and_then(|value| value.to_str().ok()).filter(|id| !id.is_empty())
+            headers.get(SESSION_ID).and_then(|value| value.to_str().ok()).filter(|id| is_one(id))
         {
             return Some(id.to_owned());
         }
@@ -65,7 +68,7 @@ impl Provider for Claude {
             Ok(value) => value.get("session_id")?.as_str()?.to_owned(),
             Err(_) => user_id.rsplit_once("_session_")?.1.to_owned(),
         };
-        (!id.is_empty()).then_some(id)
+        is_one(&id).then_some(id)
     }
 
     fn authorize(&self, headers: &mut HeaderMap, prepared: &PreparedAuthorization) {

@@ -97,6 +97,18 @@ fn sessions_are_found_in_every_spelling() {
 }
 
 #[test]
+fn a_session_id_that_no_client_would_make_is_none() {
+    let long = "s".repeat(MAX_SESSION_ID + 1);
+    let mut headers = HeaderMap::new();
+    headers.insert(SESSION_ID, HeaderValue::from_str(&long).unwrap());
+    assert_eq!(Claude.session(&headers, &Found::Nothing), None);
+    assert_eq!(Claude.session(&map(&[]), &Found::Text(format!("x_session_{long}"))), None);
+    let longest = &long[1..];
+    headers.insert(SESSION_ID, HeaderValue::from_str(longest).unwrap());
+    assert_eq!(Claude.session(&headers, &Found::Nothing).as_deref(), Some(longest));
+}
+
+#[test]
 fn fast_mode_is_seen_in_any_member() {
     assert!(Claude.asks_extra_usage(&map(&[("anthropic-beta", "a, fast-mode-2026-02-01")])));
     assert!(!Claude.asks_extra_usage(&map(&[("anthropic-beta", "a,not-fast-mode")])));
