@@ -3,7 +3,7 @@
 //! Spec: claude.md, *To the provider* and *To the client*; limits.md, the list that is always stripped. Maps are
 //! built anew rather than removed from, since removing changes the order of what stays.
 
-use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE};
 
 /// Whether a header of a request never goes on to a provider: the user's token, what belongs to one connection,
 /// what is set anew, and what a proxy in front of us adds.
@@ -75,8 +75,36 @@ pub fn accepts_trailers(headers: &HeaderMap) -> bool {
     })
 }
 
+/// What the headers of a request will be given anew, in the places of the client's.
+#[derive(Debug, Clone, Copy)]
+pub struct SetAnew<'a> {
+    /// The header that carries the credential's token or key.
+    pub authorization: &'a HeaderName,
+    /// Whether the request goes out over HTTP/1.1: it then gets a `Host`, and may carry `Connection: keep-alive`.
+    pub is_http1: bool,
+}
+
+impl SetAnew<'_> {
+    /// Whether a header that is dropped by name may stay where it is, since it will be overwritten there, or since it says
+    /// what we would say ourselves.
+    fn covers(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+        match name.as_str().len() {
+            4 => self.is_http1 && *name == HOST,
+            10 => self.is_http1 && *name == CONNECTION && value == "keep-alive",
+            14 => *name == CONTENT_LENGTH,
+            _ => name == self.authorization,
+        }
+    }
+}
+
 /// The headers of a client's request that go on to a provider, in their order. Room is left for `extra` more.
-pub fn forwarded_request(headers: &HeaderMap, extra: usize) -> HeaderMap {
+///
+/// Where all that must go is to be set anew in any case, they are returned as they are, which is several times cheaper
+/// than building a map anew: the caller must then overwrite what `anew` names, and `Content-Length`.
+pub fn forwarded_request(headers: &HeaderMap, anew: SetAnew<'_>, extra: usize) -> HeaderMap {
+    if headers.iter().all(|(name, value)| !is_dropped_from_request(name) || anew.covers(name, value)) {
+        return headers.clone();
+    }
     let named = named_by_connection(headers);
     let mut out = HeaderMap::with_capacity(headers.len() + extra);
     for (name, value) in headers {
@@ -97,6 +125,9 @@ pub fn forwarded_response(
     is_limit_header: impl Fn(&str) -> bool,
     extra: usize,
 ) -> HeaderMap {
+    if !headers.keys().any(|name| is_dropped_from_response(name) || is_limit_header(name.as_str())) {
+        return headers;
+    }
     let named = named_by_connection(&headers);
     let mut out = HeaderMap::with_capacity(headers.len() + extra);
     let mut current = None;
@@ -137,6 +168,38 @@ mod tests {
         headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect()
     }
 
+    const ANEW: SetAnew<'_> = SetAnew { authorization: &http::header::AUTHORIZATION, is_http1: true };
+
+    #[test]
+    fn what_is_set_anew_keeps_its_place() {
+        let usual = [
+            ("accept", "application/json"),
+            ("authorization", "Bearer user"),
+            ("connection", "keep-alive"),
+            ("host", "h"),
+            ("content-length", "3"),
+            ("x-app", "cli"),
+        ];
+        assert_eq!(names(&forwarded_request(&map(&usual), ANEW, 0)), usual);
+        let kept = [("accept", "application/json"), ("x-app", "cli")];
+        let others = [
+            SetAnew { is_http1: false, ..ANEW },
+            SetAnew { authorization: &HeaderName::from_static("x-api-key"), is_http1: true },
+        ];
+        for anew in others {
+            assert_eq!(names(&forwarded_request(&map(&usual), anew, 0)), kept, "{anew:?}");
+        }
+        for other in [("connection", "close"), ("te", "trailers"), ("x-api-key", "k"), ("cookie", "c")] {
+            let headers = map(&[&usual[..], &[other]].concat());
+            let forwarded = forwarded_request(&headers, ANEW, 0);
+            let mut expected = kept.to_vec();
+            if other.0 == "te" {
+                expected.push(other);
+            }
+            assert_eq!(names(&forwarded), expected, "{other:?}");
+        }
+    }
+
     #[test]
     fn requests_keep_their_order_and_unknown_headers() {
         let headers = map(&[
@@ -159,7 +222,7 @@ mod tests {
             ("expect", "100-continue"),
         ]);
         assert_eq!(
-            names(&forwarded_request(&headers, 0)),
+            names(&forwarded_request(&headers, ANEW, 0)),
             [
                 ("accept", "application/json"),
                 ("anthropic-beta", "a,b"),

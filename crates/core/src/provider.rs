@@ -6,7 +6,7 @@ pub mod claude;
 use std::fmt::Debug;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::fault::Fault;
 use crate::login::{Login, LoginError};
@@ -109,7 +109,9 @@ pub trait Provider: Debug + Send + Sync + 'static {
 /// Header values of a credential, made once and marked sensitive.
 #[derive(Debug, Clone)]
 pub struct PreparedAuthorization {
-    /// The value of the header that carries the token or key.
+    /// The header that carries the token or key.
+    pub name: HeaderName,
+    /// Its value.
     pub value: HeaderValue,
     /// Whether it is an OAuth token (else an API key).
     pub is_oauth: bool,

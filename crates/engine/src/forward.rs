@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
+use http::header::CONTENT_LENGTH;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use trunkline_core::fault::{Fault, FaultKind};
-use trunkline_core::headers;
+use trunkline_core::headers::{self, SetAnew};
 use trunkline_core::provider::{PreparedAuthorization, Provider};
 
 use crate::client_connection::ClientConnection;
@@ -34,8 +35,20 @@ pub(crate) struct Outgoing<'a> {
 const OWN_HEADERS: usize = 4;
 
 impl Outgoing<'_> {
-    fn headers(&self, provider: &dyn Provider) -> HeaderMap {
-        let mut out = headers::forwarded_request(self.headers, self.overrides.len() + OWN_HEADERS);
+    fn headers(&self, provider: &dyn Provider, is_http1: bool, length: Option<u64>) -> HeaderMap {
+        let anew = SetAnew { authorization: &self.authorization.name, is_http1 };
+        let mut out = headers::forwarded_request(self.headers, anew, self.overrides.len() + OWN_HEADERS);
+        match length {
+            // The library adds it where there is none and a body needs one.
+            Some(length) => {
+                if let Some(value) = out.get_mut(CONTENT_LENGTH) {
+                    *value = length.into();
+                }
+            }
+            None => {
+                out.remove(CONTENT_LENGTH);
+            }
+        }
         for (name, values) in self.overrides {
             // In the place of the client's, where there is one: removing it would change the order of the others.
             let mut values = values.iter().cloned();
@@ -173,7 +186,7 @@ fn request_for(
     *request.uri_mut() = origin
         .target(&outgoing.target, is_http2)
         .map_err(|_| Fault::new(FaultKind::InvalidRequest, "the request target is not valid"))?;
-    *request.headers_mut() = outgoing.headers(provider);
+    *request.headers_mut() = outgoing.headers(provider, !is_http2, upload.length());
     if is_http2 {
         *request.version_mut() = http::Version::HTTP_2;
     } else {

@@ -217,6 +217,11 @@ impl Upload {
         self.lock().failed
     }
 
+    /// The length that the client stated, in bytes.
+    pub fn length(&self) -> Option<u64> {
+        self.lock().length
+    }
+
     /// Bytes received from the client.
     pub fn received(&self) -> u64 {
         self.lock().received

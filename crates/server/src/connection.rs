@@ -13,10 +13,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::sync::CancellationToken;
 use trunkline_engine::client_connection::ClientConnection;
 
 use crate::client_io::ClientIo;
+use crate::drain::Drain;
 use crate::mounts::Mounts;
 
 /// Longest time for a request head to arrive whole, once it has begun.
@@ -88,15 +88,14 @@ impl Http {
         Self(builder)
     }
 
-    /// Serves a connection to its end. On `stop` no further request is taken; on `abort` it ends at once.
+    /// Serves a connection to its end. When `drain` is stopped no further request is taken; when it is aborted, it ends at once.
     pub(crate) async fn serve<T>(
         &self,
         stream: T,
         client: Arc<ClientConnection>,
         mounts: Arc<Mounts>,
         protocol: Protocol,
-        stop: CancellationToken,
-        abort: CancellationToken,
+        drain: Drain,
     ) where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -115,14 +114,19 @@ impl Http {
             Protocol::Http2 => self.0.clone().http2_only(),
         };
         let mut connection = pin!(builder.serve_connection(io, service));
-        let mut stopped = pin!(stop.cancelled());
-        let mut aborted = pin!(abort.cancelled());
+        let mut stopped = pin!(drain.stopped());
+        let mut aborted = pin!(drain.aborted());
+        // The stop wakes this task once it has been waited for; waiting again at each turn would only cost.
+        let mut waits_for_stop = false;
         let mut tick = pin!(tokio::time::sleep(FIRST_REQUEST_TIMEOUT));
         let mut stopping = false;
         let ended = std::future::poll_fn(|context| {
-            if !stopping && stopped.as_mut().poll(context).is_ready() {
-                stopping = true;
-                connection.as_mut().graceful_shutdown();
+            if !stopping && (!waits_for_stop || drain.is_stopping()) {
+                waits_for_stop = true;
+                if stopped.as_mut().poll(context).is_ready() {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
             }
             // An abort never comes before a stop.
             if stopping && aborted.as_mut().poll(context).is_ready() {

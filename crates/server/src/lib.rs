@@ -4,6 +4,7 @@ mod assemble;
 mod client_io;
 mod connection;
 mod connection_limit;
+mod drain;
 mod listener;
 mod mounts;
 mod server;
@@ -11,4 +12,5 @@ mod tls;
 mod workers;
 
 pub use assemble::AssembleError;
-pub use server::{BindError, Bound, Drained, Server, Shutdown};
+pub use drain::Drain;
+pub use server::{BindError, Bound, Drained, Server};

@@ -8,13 +8,13 @@ use std::time::Duration;
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_engine::client_connection::ClientConnection;
 
 use crate::connection::{Http, Protocol};
 use crate::connection_limit::{ConnectionLimit, Slot};
+use crate::drain::Drain;
 use crate::mounts::Mounts;
 use crate::workers::Workers;
 
@@ -61,12 +61,12 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Accepts until `stop`. Connections run in `tasks`.
-    pub(crate) async fn run(self, tasks: TaskTracker, stop: CancellationToken, abort: CancellationToken) {
+    /// Accepts until `drain` is stopped. Connections run in `tasks`.
+    pub(crate) async fn run(self, tasks: TaskTracker, drain: Drain) {
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
-                () = stop.cancelled() => return,
+                () = drain.stopped() => return,
             };
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
@@ -85,19 +85,11 @@ impl Listener {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%peer, %error, "no TCP_NODELAY");
             }
-            self.serve(stream, peer, slot, &tasks, &stop, &abort);
+            self.serve(stream, peer, slot, &tasks, &drain);
         }
     }
 
-    fn serve(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        slot: Slot,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-        abort: &CancellationToken,
-    ) {
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, slot: Slot, tasks: &TaskTracker, drain: &Drain) {
         // The socket moves to its worker's runtime.
         let Some((worker, placed)) = self.workers.place() else { return };
         let stream = match stream.into_std() {
@@ -105,13 +97,12 @@ impl Listener {
             Err(error) => return tracing::warn!(%peer, %error, "a connection could not be taken over"),
         };
         let client = ClientConnection::new(peer);
-        let (http, mounts, stop, abort) =
-            (self.http.clone(), Arc::clone(&self.mounts), stop.clone(), abort.clone());
+        let (http, mounts, drain) = (self.http.clone(), Arc::clone(&self.mounts), drain.clone());
         match self.tls.clone() {
             None => {
                 let serve = async move {
                     match TcpStream::from_std(stream) {
-                        Ok(stream) => http.serve(stream, client, mounts, Protocol::Sniff, stop, abort).await,
+                        Ok(stream) => http.serve(stream, client, mounts, Protocol::Sniff, drain).await,
                         Err(error) => tracing::warn!(%peer, %error, "a connection could not be taken over"),
                     }
                     drop((slot, placed));
@@ -129,7 +120,7 @@ impl Listener {
                     let handshake = tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream));
                     let shaken = tokio::select! {
                         shaken = handshake => shaken,
-                        () = abort.cancelled() => return,
+                        () = drain.aborted() => return,
                     };
                     let stream = match shaken {
                         Ok(Ok(stream)) => stream,
@@ -141,7 +132,7 @@ impl Listener {
                         Some(_) => Protocol::Http1,
                         None => Protocol::Sniff,
                     };
-                    http.serve(stream, client, mounts, protocol, stop, abort).await;
+                    http.serve(stream, client, mounts, protocol, drain).await;
                     drop((slot, placed));
                 };
                 tasks.spawn_on(serve, worker);

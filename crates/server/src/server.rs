@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use trunkline_config::Config;
 use trunkline_config::model;
@@ -16,6 +15,7 @@ use trunkline_engine::upload::ReplayBudget;
 use crate::assemble::{self, AssembleError};
 use crate::connection::Http;
 use crate::connection_limit::ConnectionLimit;
+use crate::drain::Drain;
 use crate::listener::{self, Listener};
 use crate::mounts::Mounts;
 use crate::tls::{self, TlsError};
@@ -82,15 +82,6 @@ impl Bound {
         };
         format!("{scheme}://{host}:{}{}", self.address.port(), settings.prefix)
     }
-}
-
-/// How to end: `stop` takes no more connections and lets requests finish; `abort` ends those at once.
-#[derive(Debug, Clone, Default)]
-pub struct Shutdown {
-    /// Take no more.
-    pub stop: CancellationToken,
-    /// End now.
-    pub abort: CancellationToken,
 }
 
 /// What became of the requests under way at the end.
@@ -177,13 +168,13 @@ impl Server {
         &self.bound
     }
 
-    /// Serves until `shutdown` says to stop, then drains for as long as `drain_timeout`.
-    pub async fn run(self, shutdown: Shutdown) -> Drained {
+    /// Serves until `drain` is stopped, then lets requests finish for as long as `drain_timeout`.
+    pub async fn run(self, drain: Drain) -> Drained {
         let tasks = TaskTracker::new();
         let background = TaskTracker::new();
         for listener in self.listeners {
-            background.spawn(watch_logins(Arc::clone(&listener.mounts), shutdown.stop.clone()));
-            background.spawn(listener.run(tasks.clone(), shutdown.stop.clone(), shutdown.abort.clone()));
+            background.spawn(watch_logins(Arc::clone(&listener.mounts), drain.clone()));
+            background.spawn(listener.run(tasks.clone(), drain.clone()));
         }
         background.close();
         background.wait().await;
@@ -194,9 +185,9 @@ impl Server {
         let drained = tokio::select! {
             () = tasks.wait() => Drained::Cleanly,
             () = tokio::time::sleep(self.drain_timeout) => Drained::Cut(tasks.len()),
-            () = shutdown.abort.cancelled() => Drained::Cut(tasks.len()),
+            () = drain.aborted() => Drained::Cut(tasks.len()),
         };
-        shutdown.abort.cancel();
+        drain.abort();
         tasks.wait().await;
         // The last holder ends and joins the threads; that blocks, briefly.
         drop(self.workers);
@@ -205,11 +196,11 @@ impl Server {
 }
 
 /// Looks at login files until told to stop.
-async fn watch_logins(mounts: Arc<Mounts>, stop: CancellationToken) {
+async fn watch_logins(mounts: Arc<Mounts>, drain: Drain) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOGIN_INTERVAL) => {}
-            () = stop.cancelled() => return,
+            () = drain.stopped() => return,
         }
         let mounts = Arc::clone(&mounts);
         // File systems can block for long.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use trunkline_server::{Drained, Server, Shutdown};
+use trunkline_server::{Drain, Drained, Server};
 
 use super::{Failure, print};
 use crate::logging::LogOutput;
@@ -32,16 +32,16 @@ pub(super) fn run(file: Option<PathBuf>, listen: Option<SocketAddr>) -> Result<(
                 Failure::other(error.to_string())
             }
         })?;
-        let shutdown = Shutdown::default();
+        let drain = Drain::default();
         // Before anybody is told that we are here, so that whoever reads it may stop us properly.
         let signals =
             Signals::new().map_err(|error| Failure::other(format!("signals cannot be handled: {error}")))?;
-        let signals = tokio::spawn(signals.handle(shutdown.clone(), output));
+        let signals = tokio::spawn(signals.handle(drain.clone(), output));
         print(&banner::text(&found.config, found.file.as_deref(), server.bound()))?;
         for bound in server.bound() {
             tracing::info!(service = &*bound.service.settings().tag, "listening on {}", bound.url());
         }
-        let drained = server.run(shutdown).await;
+        let drained = server.run(drain).await;
         signals.abort();
         match drained {
             Drained::Cleanly => tracing::info!("stopped"),
@@ -68,11 +68,11 @@ impl Signals {
     }
 
     /// SIGTERM and SIGINT: the first drains, the second ends at once. SIGHUP opens the log file again.
-    async fn handle(mut self, shutdown: Shutdown, output: LogOutput) {
+    async fn handle(mut self, drain: Drain, output: LogOutput) {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => end(&shutdown),
-                _ = self.interrupt.recv() => end(&shutdown),
+                _ = self.terminate.recv() => end(&drain),
+                _ = self.interrupt.recv() => end(&drain),
                 _ = self.hangup.recv() => match output.reopen() {
                     Ok(()) => tracing::info!("log file opened again"),
                     Err(error) => tracing::error!(%error, "the log file cannot be opened again"),
@@ -82,12 +82,12 @@ impl Signals {
     }
 }
 
-fn end(shutdown: &Shutdown) {
-    if shutdown.stop.is_cancelled() {
+fn end(drain: &Drain) {
+    if drain.is_stopping() {
         tracing::warn!("second signal: ending now");
-        shutdown.abort.cancel();
+        drain.abort();
     } else {
         tracing::info!("stopping: no new connections, requests under way may finish");
-        shutdown.stop.cancel();
+        drain.stop();
     }
 }

@@ -72,24 +72,22 @@ impl Provider for Claude {
     }
 
     fn authorize(&self, headers: &mut HeaderMap, prepared: &PreparedAuthorization) {
+        headers.insert(&prepared.name, prepared.value.clone());
         if prepared.is_oauth {
-            headers.insert(AUTHORIZATION, prepared.value.clone());
             add_oauth_beta(headers);
-        } else {
-            headers.insert(API_KEY, prepared.value.clone());
         }
     }
 
     fn prepare(&self, authorization: &Authorization) -> Option<PreparedAuthorization> {
-        let (value, is_oauth) = match authorization {
+        let (name, value, is_oauth) = match authorization {
             Authorization::OAuth(token) => {
-                (HeaderValue::try_from(format!("Bearer {}", token.expose())), true)
+                (AUTHORIZATION, HeaderValue::try_from(format!("Bearer {}", token.expose())), true)
             }
-            Authorization::ApiKey(key) => (HeaderValue::try_from(key.expose()), false),
+            Authorization::ApiKey(key) => (API_KEY, HeaderValue::try_from(key.expose()), false),
         };
         let mut value = value.ok()?;
         value.set_sensitive(true);
-        Some(PreparedAuthorization { value, is_oauth })
+        Some(PreparedAuthorization { name, value, is_oauth })
     }
 
     fn is_limit_header(&self, name: &str) -> bool {
