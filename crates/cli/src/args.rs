@@ -24,6 +24,23 @@ pub(crate) enum Command {
         /// Listen here instead of where the configuration says: a port, or an address with a port
         #[arg(long, value_name = "ADDR", value_parser = listen_address)]
         listen: Option<SocketAddr>,
+        /// Change nothing when the configuration, a certificate or a key changes, only on SIGHUP
+        #[arg(long)]
+        no_watch: bool,
+    },
+    /// Show what the running instance is doing
+    Status {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Ask the instance with this data directory, whatever the configuration says
+        #[arg(long, value_name = "DIR")]
+        data_directory: Option<PathBuf>,
+        /// Print JSON, for programs
+        #[arg(long)]
+        json: bool,
+        /// Show it again every second, until interrupted
+        #[arg(long)]
+        watch: bool,
     },
     /// Check a configuration without starting, and report every problem
     Check {

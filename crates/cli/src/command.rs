@@ -4,6 +4,7 @@ mod check;
 mod env;
 mod schema;
 mod serve;
+mod status;
 mod token;
 
 use std::io::Write as _;
@@ -44,6 +45,11 @@ impl Failure {
         }
     }
 
+    /// What is told, line by line.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
+        self.message.lines()
+    }
+
     /// The code to end with.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
@@ -53,7 +59,10 @@ impl Failure {
 /// Runs a command.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     match args.command {
-        Command::Serve { config, listen } => serve::run(config.file, listen),
+        Command::Serve { config, listen, no_watch } => serve::run(config.file, listen, !no_watch),
+        Command::Status { config, data_directory, json, watch } => {
+            status::run(config.file, data_directory, json, watch)
+        }
         Command::Check { config } => check::run(config.file),
         Command::Schema => schema::run(),
         Command::Env { client, config, user, shell } => env::run(client, config.file, user.as_deref(), shell),

@@ -21,15 +21,20 @@ pub(crate) struct Found {
 
 /// The configuration: the file that was named, else the first of the usual places, else none at all.
 pub(crate) fn find(named: Option<PathBuf>) -> Result<Found, Failure> {
+    match locate(named) {
+        Some(file) => read(file),
+        None => Ok(Found { config: zero_config(&Process), file: None, warnings: Vec::new() }),
+    }
+}
+
+fn locate(named: Option<PathBuf>) -> Option<PathBuf> {
     let named =
         named.or_else(|| Process.var("TRUNKLINE_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from));
-    let file = match named {
-        Some(file) => file,
-        None => match config_locations(&Process).into_iter().find(|file| file.exists()) {
-            Some(file) => file,
-            None => return Ok(Found { config: zero_config(&Process), file: None, warnings: Vec::new() }),
-        },
-    };
+    named.or_else(|| config_locations(&Process).into_iter().find(|file| file.exists()))
+}
+
+/// Reads one file. The failure lists every problem, one in a line.
+pub(crate) fn read(file: PathBuf) -> Result<Found, Failure> {
     let text = read_bounded(&file, MAX_CONFIG)
         .map_err(|error| Failure::configuration(format!("{}: cannot be read: {error}", file.display())))?;
     match load(&text, &Process) {

@@ -20,11 +20,9 @@ use Missing::{Choice, Default, Field};
 
 const MISSING: &[Missing] = &[
     Field("document", "admin"),
-    Field("document", "data_directory"),
     Field("document", "otlp"),
     Field("document", "prices"),
     Field("document", "ready_requires_credential"),
-    Field("document", "trusted_proxies"),
     Choice("ledger", "type", "sqlite"),
     Default("ledger", "type", "sqlite"),
     Field("tls", "acme"),

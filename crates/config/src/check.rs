@@ -18,10 +18,12 @@ mod user;
 use std::collections::HashSet;
 use std::path::Path;
 
+use trunkline_core::client_address::Network;
+
 use crate::diagnostic::Report;
 use crate::model::{Config, Log, LogFormat, LogLevel};
 use crate::record::Record;
-use crate::{Environment, defaults, format, standing};
+use crate::{Environment, defaults, format, paths, standing};
 
 /// Something is wrong, and has been reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +60,16 @@ pub(crate) fn document(record: &Record, env: &dyn Environment, report: &mut Repo
     context.outbounds.review(context.report);
 
     let services: Option<Vec<_>> = checked.into_iter().map(|service| service.model).collect();
+    let data_directory =
+        record.path("data_directory").map_or_else(|| paths::default_data_directory(env), Path::to_path_buf);
     Some(Config {
         log,
+        data_directory,
+        trusted_proxies: record
+            .owned_texts("trusted_proxies")
+            .iter()
+            .filter_map(|text| Network::parse(text))
+            .collect(),
         drain_timeout: record.duration("drain_timeout").unwrap_or(defaults::DRAIN_TIMEOUT),
         reuse_port: record.flag("reuse_port").unwrap_or(false),
         services: services.filter(|services| !services.is_empty())?,

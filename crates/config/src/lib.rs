@@ -18,6 +18,7 @@ mod check;
 mod decode;
 mod defaults;
 mod diagnostic;
+mod difference;
 mod environment;
 #[cfg(test)]
 mod fake;
@@ -35,6 +36,7 @@ mod url;
 mod zero;
 
 pub use diagnostic::{Diagnostic, Problems};
+pub use difference::{Change, EntryChange, ServiceChange, difference, is_same};
 pub use environment::Environment;
 pub use model::Config;
 pub use paths::{LoginLocation, config_locations, default_login};

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use trunkline_core::client_address::Network;
 use trunkline_core::secret::{Secret, TokenDigest};
 
 use crate::paths::LoginLocation;
@@ -18,6 +19,10 @@ use crate::url::BaseUrl;
 pub struct Config {
     /// Where and how to log.
     pub log: Log,
+    /// Where state is kept, and the control socket lies; one running instance each.
+    pub data_directory: PathBuf,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
     /// How long requests under way may take to finish at shutdown.
     pub drain_timeout: Duration,
     /// Whether listening sockets are opened with `SO_REUSEPORT`.

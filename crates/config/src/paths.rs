@@ -68,6 +68,23 @@ pub fn config_locations(env: &dyn Environment) -> Vec<PathBuf> {
     locations
 }
 
+/// Where state is kept when the configuration does not say: `$STATE_DIRECTORY` (set by systemd),
+/// `$XDG_DATA_HOME/trunkline`, `~/.local/share/trunkline`; `/var/lib/trunkline` for a user without a home.
+pub(crate) fn default_data_directory(env: &dyn Environment) -> PathBuf {
+    // systemd names several as a list; the first is ours.
+    let given = set_var("STATE_DIRECTORY", env)
+        .and_then(|list| list.split(':').next().map(PathBuf::from))
+        .filter(|path| path.is_absolute());
+    let of_user = || {
+        set_var("XDG_DATA_HOME", env)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .or_else(|| env.home().map(|home| home.join(".local/share")))
+            .map(|directory| directory.join("trunkline"))
+    };
+    given.or_else(of_user).unwrap_or_else(|| PathBuf::from("/var/lib/trunkline"))
+}
+
 /// A path as it is written in a configuration: `~` is the home, and a relative one starts at the working directory.
 pub(crate) fn resolve(text: &str, env: &dyn Environment) -> Result<PathBuf, String> {
     if text.contains('\0') {
@@ -153,5 +170,19 @@ mod tests {
         assert_eq!(identity(Path::new("/a/login"), &env), Path::new("/real/login"));
         assert_eq!(identity(Path::new("/b/login"), &env), Path::new("/real/login"));
         assert_eq!(identity(Path::new("/c/login"), &env), Path::new("/c/login"));
+    }
+
+    #[test]
+    fn state_is_kept_where_the_system_says() {
+        let env = FakeEnvironment::new();
+        let at = |env: &FakeEnvironment| default_data_directory(env).display().to_string();
+        assert_eq!(at(&env), "/home/me/.local/share/trunkline");
+        let env = env.with_var("XDG_DATA_HOME", "relative");
+        assert_eq!(at(&env), "/home/me/.local/share/trunkline");
+        let env = env.with_var("XDG_DATA_HOME", "/data");
+        assert_eq!(at(&env), "/data/trunkline");
+        let env = env.with_var("STATE_DIRECTORY", "/var/lib/a:/var/lib/b");
+        assert_eq!(at(&env), "/var/lib/a");
+        assert_eq!(at(&FakeEnvironment::new().without_home()), "/var/lib/trunkline");
     }
 }

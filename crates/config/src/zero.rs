@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use crate::model::{Config, Credential, CredentialKind, ProviderKind, Service};
-use crate::paths::{LoginLocation, default_login};
+use crate::paths::{LoginLocation, default_data_directory, default_login};
 use crate::{Environment, defaults};
 
 /// The services that run without a configuration. Codex joins them once it is available.
@@ -15,6 +15,8 @@ const SERVICES: [ProviderKind; 1] = [ProviderKind::Claude];
 pub fn zero_config(env: &dyn Environment) -> Config {
     Config {
         log: defaults::LOG,
+        data_directory: default_data_directory(env),
+        trusted_proxies: Vec::new(),
         drain_timeout: defaults::DRAIN_TIMEOUT,
         reuse_port: false,
         services: SERVICES.into_iter().map(|provider| service(provider, env)).collect(),

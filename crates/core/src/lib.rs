@@ -9,6 +9,7 @@
 //! ourselves say no.
 
 pub mod auth;
+pub mod client_address;
 pub mod fault;
 pub mod glob;
 pub mod headers;

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use trunkline_core::request_head;
 
+use crate::activity::{Activity, Counted};
+
 /// Interim responses waiting to be written, in bytes; beyond it they are left out, which HTTP allows.
 const MAX_INTERIM: usize = 16 * 1024;
 
@@ -162,7 +164,7 @@ impl ClientConnection {
         self.interim_in_order.store(!self.tail_unflushed.load(Ordering::Relaxed), Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.has_served.store(true, Ordering::Relaxed);
-        RequestGuard { connection: Arc::clone(self) }
+        RequestGuard { connection: Arc::clone(self), counted: None }
     }
 
     // --- the raw heads ---
@@ -269,9 +271,15 @@ impl ClientConnection {
 #[derive(Debug)]
 pub struct RequestGuard {
     connection: Arc<ClientConnection>,
+    counted: Option<[Counted; 2]>,
 }
 
 impl RequestGuard {
+    /// Counts it among the requests of its service and of its credential, until it ends.
+    pub fn count_for(&mut self, service: &Arc<Activity>, credential: &Arc<Activity>) {
+        self.counted = Some([Counted::new(service), Counted::new(credential)]);
+    }
+
     /// The connection it came over.
     pub fn connection(&self) -> &Arc<ClientConnection> {
         &self.connection

@@ -13,13 +13,14 @@ use trunkline_core::login::Login;
 use trunkline_core::provider::{Authorization, PreparedAuthorization, Provider};
 use trunkline_core::secret::Secret;
 
+use crate::activity::Activity;
 use crate::upstream::Upstream;
 
 /// Largest login file read. Real ones have a few kilobytes.
 const MAX_LOGIN_FILE: u64 = 1024 * 1024;
 
 /// What a credential is, from the configuration.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialSource {
     /// A login file.
     LoginFile(PathBuf),
@@ -29,15 +30,23 @@ pub enum CredentialSource {
     ApiKey(Secret),
 }
 
-/// A credential of a service.
+/// A credential of a service, as one configuration has it.
 #[derive(Debug)]
 pub struct Credential {
     tag: Arc<str>,
     upstream: Arc<Upstream>,
     models: Vec<String>,
     users: Option<Vec<usize>>,
+    live: Arc<LiveCredential>,
+}
+
+/// What of a credential outlives a change of the configuration: what is known of its login, and what is under way on it.
+#[derive(Debug)]
+pub struct LiveCredential {
+    source: CredentialSource,
     state: ArcSwap<State>,
     file: Option<LoginFile>,
+    activity: Arc<Activity>,
 }
 
 #[derive(Debug)]
@@ -60,27 +69,50 @@ struct Stamp {
     inode: u64,
 }
 
+impl LiveCredential {
+    /// What `source` gives; a login file is read at once.
+    pub fn new(source: CredentialSource, provider: &dyn Provider) -> Arc<Self> {
+        let (state, file) = match &source {
+            CredentialSource::LoginFile(path) => {
+                let seen = Mutex::new(stamp(path));
+                (read(path, provider), Some(LoginFile { path: path.clone(), seen }))
+            }
+            CredentialSource::OAuthToken(token) => {
+                (prepared(provider, &Authorization::OAuth(token.clone()), None), None)
+            }
+            CredentialSource::ApiKey(key) => {
+                (prepared(provider, &Authorization::ApiKey(key.clone()), None), None)
+            }
+        };
+        Arc::new(Self { source, state: ArcSwap::from_pointee(state), file, activity: Arc::default() })
+    }
+
+    /// What it was made of.
+    pub fn source(&self) -> &CredentialSource {
+        &self.source
+    }
+}
+
 impl Credential {
-    /// A credential; a login file is read at once. `users`: the positions of the users who may use it, if not all may.
+    /// A credential. `users`: the positions of the users who may use it, if not all may.
     pub fn new(
         tag: &str,
-        source: CredentialSource,
-        provider: &dyn Provider,
+        live: Arc<LiveCredential>,
         upstream: Arc<Upstream>,
         models: Vec<String>,
         users: Option<Vec<usize>>,
     ) -> Self {
-        let (state, file) = match source {
-            CredentialSource::LoginFile(path) => {
-                let seen = Mutex::new(stamp(&path));
-                (read(&path, provider), Some(LoginFile { path, seen }))
-            }
-            CredentialSource::OAuthToken(token) => {
-                (prepared(provider, &Authorization::OAuth(token), None), None)
-            }
-            CredentialSource::ApiKey(key) => (prepared(provider, &Authorization::ApiKey(key), None), None),
-        };
-        Self { tag: tag.into(), upstream, models, users, state: ArcSwap::from_pointee(state), file }
+        Self { tag: tag.into(), upstream, models, users, live }
+    }
+
+    /// What outlives a change of the configuration.
+    pub fn live(&self) -> &Arc<LiveCredential> {
+        &self.live
+    }
+
+    /// What is under way on it.
+    pub fn activity(&self) -> &Arc<Activity> {
+        &self.live.activity
     }
 
     /// Its name.
@@ -105,7 +137,7 @@ impl Credential {
 
     /// What to authenticate with at `now`, or why there is nothing: tags and reasons only, no paths.
     pub fn authorization(&self, now: SystemTime) -> Result<PreparedAuthorization, String> {
-        match &**self.state.load() {
+        match &**self.live.state.load() {
             State::Usable { expires_at: Some(at), .. } if *at <= now => {
                 Err("its login has expired and this version does not refresh logins: start the client once"
                     .to_owned())
@@ -118,9 +150,9 @@ impl Credential {
     /// Looks whether the login file has changed, and reads it again if so. Returns a line for the log when the credential's
     /// state changed. Blocks on the file system.
     pub fn look_at_file(&self, provider: &dyn Provider) -> Option<String> {
-        let file = self.file.as_ref()?;
+        let file = self.live.file.as_ref()?;
         let mut seen = file.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.state.load();
+        let before = self.live.state.load();
         let found = stamp(&file.path);
         if *seen == found && !matches!(&**before, State::Unavailable(_)) {
             return None;
@@ -141,7 +173,7 @@ impl Credential {
             }
             _ => None,
         };
-        self.state.store(Arc::new(after));
+        self.live.state.store(Arc::new(after));
         line
     }
 }

@@ -4,6 +4,7 @@
 //! is read through [`upload`] while [`upstream`] sends it on, and the answer goes back through [`relay`], whose end
 //! writes the request's record ([`record`]).
 
+pub mod activity;
 pub mod client_connection;
 pub mod credential;
 mod decode;

@@ -2,6 +2,7 @@
 //!
 //! Spec: operations.md, *Observability*.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -50,6 +51,8 @@ pub struct Record {
     pub id: Arc<str>,
     /// The service's tag.
     pub service: Arc<str>,
+    /// The client's address.
+    pub client: IpAddr,
     /// The user's name, where there are users.
     pub user: Option<Arc<str>>,
     /// The session, as the client names it.
@@ -77,11 +80,12 @@ pub struct Record {
 
 impl Record {
     /// A record of a request that has just come in; `None` if nobody would read it.
-    pub fn begin(id: &Arc<str>, service: &Arc<str>, started: Instant) -> Option<Box<Self>> {
+    pub fn begin(id: &Arc<str>, service: &Arc<str>, client: IpAddr, started: Instant) -> Option<Box<Self>> {
         tracing::enabled!(target: TARGET, Level::INFO).then(|| {
             Box::new(Self {
                 id: Arc::clone(id),
                 service: Arc::clone(service),
+                client,
                 user: None,
                 session: None,
                 model: None,
@@ -115,6 +119,7 @@ impl Record {
             target: TARGET,
             id = &*self.id,
             service = &*self.service,
+            client = %self.client,
             user = self.user.as_deref(),
             session = self.session.as_deref(),
             model = self.model.as_deref(),

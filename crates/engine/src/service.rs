@@ -15,12 +15,14 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, H
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use trunkline_core::auth::TokenTable;
+use trunkline_core::client_address::Network;
 use trunkline_core::fault::Fault;
 use trunkline_core::provider::{OwnAnswer, Provider};
 use trunkline_core::scan::Found;
 use trunkline_core::throttle::AuthThrottle;
-use trunkline_core::{headers, request_id};
+use trunkline_core::{client_address, headers, request_id};
 
+use crate::activity::Activity;
 use crate::client_connection::{ClientConnection, RequestGuard};
 use crate::credential::Credential;
 use crate::forward::{Outgoing, forward, upload_fault};
@@ -81,6 +83,8 @@ pub struct ServiceSettings {
     pub tokens: TokenTable<usize>,
     /// Its credentials; at least one.
     pub credentials: Vec<Arc<Credential>>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
     /// Headers set on requests to the provider.
     pub headers: Vec<(HeaderName, Vec<HeaderValue>)>,
     /// Longest head, in bytes of names and values.
@@ -93,12 +97,19 @@ pub struct ServiceSettings {
     pub replay_budget: Arc<ReplayBudget>,
 }
 
-/// A service.
+/// A service, as one configuration has it.
 #[derive(Debug)]
 pub struct Service {
     provider: &'static dyn Provider,
     settings: ServiceSettings,
+    live: Arc<LiveService>,
+}
+
+/// What of a service outlives a change of the configuration.
+#[derive(Debug, Default)]
+pub struct LiveService {
     throttle: Mutex<AuthThrottle>,
+    activity: Arc<Activity>,
 }
 
 /// The request under way, as far as every stage needs it.
@@ -110,9 +121,23 @@ struct Under {
 }
 
 impl Service {
-    /// A service of this provider.
-    pub fn new(provider: &'static dyn Provider, settings: ServiceSettings) -> Arc<Self> {
-        Arc::new(Self { provider, settings, throttle: Mutex::default() })
+    /// A service of this provider; `live` is that of the configuration before, if it was there.
+    pub fn new(
+        provider: &'static dyn Provider,
+        settings: ServiceSettings,
+        live: Arc<LiveService>,
+    ) -> Arc<Self> {
+        Arc::new(Self { provider, settings, live })
+    }
+
+    /// What outlives a change of the configuration.
+    pub fn live(&self) -> &Arc<LiveService> {
+        &self.live
+    }
+
+    /// What is under way in it.
+    pub fn activity(&self) -> &Activity {
+        &self.live.activity
     }
 
     /// Its settings.
@@ -141,15 +166,16 @@ impl Service {
         client: &Arc<ClientConnection>,
     ) -> Response<ResponseBody> {
         let started = Instant::now();
-        let guard = client.begin_request(request.version() == http::Version::HTTP_2);
+        let mut guard = client.begin_request(request.version() == http::Version::HTTP_2);
         let (parts, body) = request.into_parts();
+        let address = client_address::of(client.peer().ip(), &parts.headers, &self.settings.trusted_proxies);
         let id: Arc<str> = match request_id::from_client(&parts.headers) {
             Some(id) => id.into(),
             None => request_id::from_random(fastrand::u64(..)).into(),
         };
         let mut under = Under {
             is_head: parts.method == http::Method::HEAD,
-            record: Record::begin(&id, &self.settings.tag, started),
+            record: Record::begin(&id, &self.settings.tag, address, started),
             id,
         };
         let accepted = match self.accept(&parts, client) {
@@ -163,7 +189,7 @@ impl Service {
             Ok(accept::Accepted::Api(accepted)) => accepted,
             Err(fault) => return self.refuse(&fault, under, guard),
         };
-        let authed = match self.authenticate(&parts.headers, accepted, client.peer().ip()).await {
+        let authed = match self.authenticate(&parts.headers, accepted, address).await {
             Ok(authed) => authed,
             Err(fault) => return self.refuse(&fault, under, guard),
         };
@@ -187,6 +213,7 @@ impl Service {
             Ok(leased) => leased,
             Err(fault) => return self.refuse(&fault, under, guard),
         };
+        guard.count_for(&self.live.activity, leased.credential.activity());
         if let Some(record) = &mut under.record {
             record.credential = Some(Arc::clone(leased.credential.tag()));
         }

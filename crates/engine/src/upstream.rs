@@ -25,7 +25,7 @@ pub use origin::Origin;
 use crate::upload::UploadBody;
 
 /// Where a credential's requests go, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// The base URL, taken apart.
     pub origin: Origin,
@@ -100,6 +100,11 @@ impl Upstream {
     /// This thread's connections; `None` on a thread that is none of the workers.
     fn pools(&self) -> Option<&Pools> {
         self.pools.get(WORKER.get())
+    }
+
+    /// What it was made with.
+    pub fn settings(&self) -> &UpstreamSettings {
+        &self.settings
     }
 
     /// The address and base path.

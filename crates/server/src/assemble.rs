@@ -1,15 +1,15 @@
 //! From the checked configuration to services.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{HeaderName, HeaderValue};
 use trunkline_config::model::{self, CredentialKind, ProviderKind, RateLimitHeaders};
 use trunkline_core::auth::TokenTable;
+use trunkline_core::client_address::Network;
 use trunkline_core::provider::Provider;
 use trunkline_core::provider::claude::Claude;
-use trunkline_engine::credential::{Credential, CredentialSource};
+use trunkline_engine::credential::{Credential, CredentialSource, LiveCredential};
 use trunkline_engine::service::{FastMode, Service, ServiceSettings, User};
 use trunkline_engine::upload::{ReplayBudget, UploadLimits};
 use trunkline_engine::upstream::{Origin, Upstream, UpstreamSettings};
@@ -38,35 +38,48 @@ fn provider(kind: ProviderKind) -> Option<&'static dyn Provider> {
     }
 }
 
-/// Builds a service, to be served by this many workers.
-pub(crate) fn service(
-    config: &model::Service,
-    budget: &Arc<ReplayBudget>,
-    workers: usize,
-) -> Result<Arc<Service>, AssembleError> {
+/// What is taken over from the configuration before, and shared between services.
+pub(crate) struct Parts<'a> {
+    /// The services as they are now.
+    pub(crate) running: &'a [Arc<Service>],
+    /// What the process may keep for repeats.
+    pub(crate) budget: &'a Arc<ReplayBudget>,
+    /// How many workers will serve.
+    pub(crate) workers: usize,
+    pub(crate) trusted_proxies: &'a [Network],
+}
+
+/// Builds a service. What it has in common with a running one of the same tag goes on in it: the state of credentials,
+/// connections to providers, counts.
+pub(crate) fn service(config: &model::Service, parts: &Parts<'_>) -> Result<Arc<Service>, AssembleError> {
     let provider = provider(config.provider).ok_or_else(|| AssembleError::Provider(config.tag.clone()))?;
     let bad = |what: String| AssembleError::Value { service: config.tag.clone(), what };
     let users: Vec<_> = config.users.iter().map(|user| Arc::new(self::user(user))).collect();
     let tokens =
         TokenTable::new(config.users.iter().enumerate().map(|(position, user)| (user.token, position)));
 
+    let running = parts.running.iter().find(|service| {
+        *service.settings().tag == *config.tag && service.provider().name() == provider.name()
+    });
+    let before = running.map_or(&[][..], |service| &service.settings().credentials);
     // Credentials with the same way out share its connections.
-    let mut upstreams: HashMap<_, Arc<Upstream>> = HashMap::new();
+    let mut upstreams: Vec<Arc<Upstream>> =
+        before.iter().map(|credential| Arc::clone(credential.upstream())).collect();
     let mut credentials = Vec::with_capacity(config.credentials.len());
     for credential in &config.credentials {
         let url = &credential.upstream.api_url;
         let url = format!("{}://{}{}", url.scheme(), url.authority(), url.path());
-        let way_out = (url, credential.upstream.ca_path.clone());
-        let upstream = if let Some(upstream) = upstreams.get(&way_out) {
-            Arc::clone(upstream)
-        } else {
-            let origin = Origin::parse(&way_out.0).map_err(|error| bad(error.to_string()))?;
-            let settings =
-                UpstreamSettings { origin, ca_path: way_out.1.clone(), connect: config.timeouts.connect };
-            let upstream = Upstream::new(settings, workers);
-            upstreams.insert(way_out, Arc::clone(&upstream));
-            upstream
+        let settings = UpstreamSettings {
+            origin: Origin::parse(&url).map_err(|error| bad(error.to_string()))?,
+            ca_path: credential.upstream.ca_path.clone(),
+            connect: config.timeouts.connect,
         };
+        let known = upstreams.iter().find(|upstream| *upstream.settings() == settings).map(Arc::clone);
+        let upstream = known.unwrap_or_else(|| {
+            let upstream = Upstream::new(settings, parts.workers);
+            upstreams.push(Arc::clone(&upstream));
+            upstream
+        });
         let source = match &credential.kind {
             CredentialKind::LoginFile(location) => CredentialSource::LoginFile(location.path.clone()),
             CredentialKind::OauthToken(token) => CredentialSource::OAuthToken(token.clone()),
@@ -74,14 +87,11 @@ pub(crate) fn service(
         };
         let users = credential.users.as_ref().map(|users| users.iter().map(|user| user.0).collect());
         let models = credential.models.clone();
-        credentials.push(Arc::new(Credential::new(
-            &credential.tag,
-            source,
-            provider,
-            upstream,
-            models,
-            users,
-        )));
+        let live = before
+            .iter()
+            .find(|before| **before.tag() == *credential.tag && *before.live().source() == source)
+            .map_or_else(|| LiveCredential::new(source, provider), |before| Arc::clone(before.live()));
+        credentials.push(Arc::new(Credential::new(&credential.tag, live, upstream, models, users)));
     }
 
     let mut headers = Vec::with_capacity(config.headers.len());
@@ -109,6 +119,7 @@ pub(crate) fn service(
             users,
             tokens,
             credentials,
+            trusted_proxies: parts.trusted_proxies.to_vec(),
             headers,
             max_header: config.max_header,
             upload: UploadLimits {
@@ -118,8 +129,9 @@ pub(crate) fn service(
                 response_head: config.timeouts.response_head,
             },
             idle: config.timeouts.idle,
-            replay_budget: Arc::clone(budget),
+            replay_budget: Arc::clone(parts.budget),
         },
+        running.map(|service| Arc::clone(service.live())).unwrap_or_default(),
     ))
 }
 

@@ -17,7 +17,7 @@ use trunkline_engine::client_connection::ClientConnection;
 
 use crate::client_io::ClientIo;
 use crate::drain::Drain;
-use crate::mounts::Mounts;
+use crate::front::CurrentFront;
 
 /// Longest time for a request head to arrive whole, once it has begun.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -93,17 +93,18 @@ impl Http {
         &self,
         stream: T,
         client: Arc<ClientConnection>,
-        mounts: Arc<Mounts>,
+        fronts: CurrentFront,
         protocol: Protocol,
         drain: Drain,
     ) where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let io = TokioIo::new(ClientIo::new(stream, Arc::clone(&client), Arc::clone(mounts.first())));
+        let first = Arc::clone(fronts.load().mounts.first());
+        let io = TokioIo::new(ClientIo::new(stream, Arc::clone(&client), first));
         let service = {
             let client = Arc::clone(&client);
             service_fn(move |request: Request<Incoming>| {
-                let service = Arc::clone(mounts.find(request.uri().path()));
+                let service = Arc::clone(fronts.load().mounts.find(request.uri().path()));
                 let client = Arc::clone(&client);
                 async move { Ok::<_, Infallible>(service.handle(request, &client).await) }
             })

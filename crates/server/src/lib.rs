@@ -1,10 +1,16 @@
-//! The process-level adapters around the engine: sockets, TLS, connections with their limits, and the drain at the end.
+//! The process-level adapters around the engine: sockets, TLS, connections with their limits, what changes while it runs
+//! (configuration, files), the control socket, and the drain at the end.
 
 mod assemble;
 mod client_io;
 mod connection;
 mod connection_limit;
+#[cfg(unix)]
+pub mod control;
+mod data_directory;
 mod drain;
+mod file_watch;
+mod front;
 mod listener;
 mod mounts;
 mod server;
@@ -12,5 +18,7 @@ mod tls;
 mod workers;
 
 pub use assemble::AssembleError;
+pub use data_directory::{DataDirectory, DataDirectoryError};
 pub use drain::Drain;
-pub use server::{BindError, Bound, Drained, Server};
+pub use file_watch::FileWatch;
+pub use server::{BindError, Bound, Drained, Running, Server, tls_files};

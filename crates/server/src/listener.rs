@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
+use trunkline_core::client_address;
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_engine::client_connection::ClientConnection;
 
-use crate::connection::{Http, Protocol};
+use crate::connection::Protocol;
 use crate::connection_limit::{ConnectionLimit, Slot};
 use crate::drain::Drain;
-use crate::mounts::Mounts;
+use crate::front::{CurrentFront, Front};
 use crate::workers::Workers;
 
 /// Connections that the system may hold ready for us.
@@ -50,12 +50,27 @@ pub(crate) fn bind(address: IpAddr, port: u16, reuse_port: bool) -> io::Result<T
     TcpListener::from_std(socket.into())
 }
 
+/// Opens a listening socket for an address of which another one of ours, which is about to close, holds a part: moving
+/// from 127.0.0.1 to all addresses, say. Both must agree to share the port for that moment.
+pub(crate) fn bind_beside(address: IpAddr, port: u16, held: &TcpListener) -> io::Result<TcpListener> {
+    #[cfg(unix)]
+    {
+        socket2::SockRef::from(held).set_reuse_port(true)?;
+        let socket = bind(address, port, true);
+        let _ = socket2::SockRef::from(held).set_reuse_port(false);
+        socket
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = held;
+        bind(address, port, false)
+    }
+}
+
 /// A listener with everything its connections need.
 pub(crate) struct Listener {
-    pub(crate) socket: TcpListener,
-    pub(crate) tls: Option<TlsAcceptor>,
-    pub(crate) mounts: Arc<Mounts>,
-    pub(crate) http: Http,
+    pub(crate) socket: Arc<TcpListener>,
+    pub(crate) fronts: CurrentFront,
     pub(crate) limit: Arc<ConnectionLimit>,
     pub(crate) workers: Arc<Workers>,
 }
@@ -76,20 +91,23 @@ impl Listener {
                     continue;
                 }
             };
-            let Some(slot) = self.limit.take(peer.ip().to_canonical()) else {
+            let front = self.fronts.load_full();
+            let address = peer.ip().to_canonical();
+            let counted = (!client_address::is_trusted(address, &front.trusted_proxies)).then_some(address);
+            let Some(slot) = self.limit.take(counted) else {
                 tracing::warn!(%peer, "too many connections: refused");
-                self.refuse(&stream);
+                refuse(&front, &stream);
                 continue;
             };
             // Without it the p99 of a paced event grows by 20 ms (performance.md).
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%peer, %error, "no TCP_NODELAY");
             }
-            self.serve(stream, peer, slot, &tasks, &drain);
+            self.serve(stream, peer, slot, &tasks, &front);
         }
     }
 
-    fn serve(&self, stream: TcpStream, peer: SocketAddr, slot: Slot, tasks: &TaskTracker, drain: &Drain) {
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, slot: Slot, tasks: &TaskTracker, front: &Front) {
         // The socket moves to its worker's runtime.
         let Some((worker, placed)) = self.workers.place() else { return };
         let stream = match stream.into_std() {
@@ -97,12 +115,12 @@ impl Listener {
             Err(error) => return tracing::warn!(%peer, %error, "a connection could not be taken over"),
         };
         let client = ClientConnection::new(peer);
-        let (http, mounts, drain) = (self.http.clone(), Arc::clone(&self.mounts), drain.clone());
-        match self.tls.clone() {
+        let (http, fronts, drain) = (front.http.clone(), Arc::clone(&self.fronts), front.connections.clone());
+        match front.tls.clone() {
             None => {
                 let serve = async move {
                     match TcpStream::from_std(stream) {
-                        Ok(stream) => http.serve(stream, client, mounts, Protocol::Sniff, drain).await,
+                        Ok(stream) => http.serve(stream, client, fronts, Protocol::Sniff, drain).await,
                         Err(error) => tracing::warn!(%peer, %error, "a connection could not be taken over"),
                     }
                     drop((slot, placed));
@@ -132,20 +150,20 @@ impl Listener {
                         Some(_) => Protocol::Http1,
                         None => Protocol::Sniff,
                     };
-                    http.serve(stream, client, mounts, protocol, drain).await;
+                    http.serve(stream, client, fronts, protocol, drain).await;
                     drop((slot, placed));
                 };
                 tasks.spawn_on(serve, worker);
             }
         }
     }
+}
 
-    /// One write, as far as the socket takes it at once; nobody over the limit is waited for.
-    fn refuse(&self, stream: &TcpStream) {
-        if self.tls.is_none() {
-            let fault =
-                Fault::new(FaultKind::Overloaded, "this trunkline has too many connections: try again later");
-            let _ = stream.try_write(&self.mounts.first().raw_refusal(&fault));
-        }
+/// One write, as far as the socket takes it at once; nobody over the limit is waited for.
+fn refuse(front: &Front, stream: &TcpStream) {
+    if front.tls.is_none() {
+        let fault =
+            Fault::new(FaultKind::Overloaded, "this trunkline has too many connections: try again later");
+        let _ = stream.try_write(&front.mounts.first().raw_refusal(&fault));
     }
 }

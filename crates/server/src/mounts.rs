@@ -33,9 +33,4 @@ impl Mounts {
     pub(crate) fn first(&self) -> &Arc<Service> {
         &self.fallback
     }
-
-    /// All of them.
-    pub(crate) fn services(&self) -> &[Arc<Service>] {
-        &self.services
-    }
 }

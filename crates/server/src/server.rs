@@ -1,21 +1,26 @@
-//! The whole of it: listeners bound, served, and drained.
+//! The whole of it: listeners bound, served, changed while they run, and drained.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
-use trunkline_config::Config;
-use trunkline_config::model;
+use trunkline_config::model::{self, PemSource};
+use trunkline_config::{Change, Config, difference};
 use trunkline_engine::service::Service;
 use trunkline_engine::upload::ReplayBudget;
 
-use crate::assemble::{self, AssembleError};
+use crate::assemble::{self, AssembleError, Parts};
 use crate::connection::Http;
 use crate::connection_limit::ConnectionLimit;
 use crate::drain::Drain;
+use crate::front::{CurrentFront, Front};
 use crate::listener::{self, Listener};
 use crate::mounts::Mounts;
 use crate::tls::{self, TlsError};
@@ -24,7 +29,7 @@ use crate::workers::{self, Workers};
 /// How often login files are looked at.
 const LOGIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Why serving cannot begin.
+/// Why serving cannot begin, or not in this way.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The address cannot be listened on.
@@ -93,38 +98,129 @@ pub enum Drained {
     Cut(usize),
 }
 
-/// Bound listeners, ready to serve.
+/// What runs now, for whoever watches it: each service with its address, in the order of the configuration.
+pub type Running = Arc<ArcSwap<Vec<Bound>>>;
+
+/// A server that runs.
 pub struct Server {
-    listeners: Vec<Listener>,
-    bound: Vec<Bound>,
-    drain_timeout: Duration,
+    config: Config,
+    listeners: Vec<Active>,
+    running: Running,
+    drain: Drain,
+    /// The accept loops and other tasks that end when the drain begins.
+    background: TaskTracker,
+    connections: TaskTracker,
+    budget: Arc<ReplayBudget>,
     workers: Arc<Workers>,
 }
 
+/// What makes a listener the same one in two configurations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Address(SocketAddr),
+    /// Port 0 is a port of its own for each service.
+    Chosen(IpAddr, String),
+}
+
+/// A listener that runs.
+struct Active {
+    place: Place,
+    address: SocketAddr,
+    socket: Arc<TcpListener>,
+    fronts: CurrentFront,
+    limit: Arc<ConnectionLimit>,
+    drain: Drain,
+    accepting: JoinHandle<()>,
+}
+
+/// A listener as a configuration wants it, with everything that can fail already done.
+struct Planned {
+    place: Place,
+    /// A socket of its own; `None`: that of the listener that is there.
+    opened: Option<(TcpListener, SocketAddr)>,
+    tls: Option<TlsAcceptor>,
+    services: Vec<Arc<Service>>,
+    max_header: usize,
+    max_connections: usize,
+    max_per_address: usize,
+}
+
 impl Server {
-    /// Builds all services and binds all addresses. Nothing is served if anything fails.
-    pub fn bind(config: &Config) -> Result<Self, BindError> {
-        let budget = Arc::new(ReplayBudget::default());
-        let workers = Arc::new(Workers::start().map_err(BindError::Workers)?);
-        let mut groups: Vec<(&model::Service, Vec<&model::Service>)> = Vec::new();
+    /// Builds all services, binds all addresses and begins to serve. Nothing is served if anything fails.
+    pub fn start(config: Config, drain: Drain) -> Result<Self, BindError> {
+        let mut server = Self {
+            listeners: Vec::new(),
+            running: Arc::default(),
+            drain,
+            background: TaskTracker::new(),
+            connections: TaskTracker::new(),
+            budget: Arc::default(),
+            workers: Arc::new(Workers::start().map_err(BindError::Workers)?),
+            config,
+        };
+        let plan = server.plan(&server.config)?;
+        let config = server.config.clone();
+        server.commit(config, plan);
+        server.background.spawn(watch_logins(Arc::clone(&server.running), server.drain.clone()));
+        Ok(server)
+    }
+
+    /// What runs now. It changes with every reload.
+    pub fn running(&self) -> &Running {
+        &self.running
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Puts another configuration in force. Everything that can fail is done first, so that an error changes nothing.
+    /// Requests under way keep what they began with; the state of credentials and services that stay goes on.
+    pub async fn reload(&mut self, config: Config) -> Result<Vec<Change>, BindError> {
+        let plan = self.plan(&config)?;
+        let changes = difference(&self.config, &config);
+        for leaving in self.commit(config, plan) {
+            leaving.drain.stop();
+            // At once: the socket is closed when this returns. A panic in there has been told.
+            let _ = leaving.accepting.await;
+        }
+        Ok(changes)
+    }
+
+    /// Reads certificates and keys again. An error changes nothing.
+    pub fn reload_tls(&mut self) -> Result<(), BindError> {
+        let config = self.config.clone();
+        let plan = self.plan(&config)?;
+        self.commit(config, plan);
+        Ok(())
+    }
+
+    /// Everything that may fail, without any effect on what runs.
+    fn plan(&self, config: &Config) -> Result<Vec<Planned>, BindError> {
+        let before: Vec<Arc<Service>> =
+            self.running.load().iter().map(|bound| Arc::clone(&bound.service)).collect();
+        let parts = Parts {
+            running: &before,
+            budget: &self.budget,
+            workers: workers::count(),
+            trusted_proxies: &config.trusted_proxies,
+        };
+        let mut groups: Vec<(Place, Vec<&model::Service>)> = Vec::new();
         for service in &config.services {
-            // Port 0 is a port of its own each time.
-            let same = |other: &model::Service| {
-                other.listen == service.listen
-                    && other.listen_port == service.listen_port
-                    && service.listen_port != 0
-            };
-            match groups.iter_mut().find(|(first, _)| same(first)) {
+            let place = place(service);
+            match groups.iter_mut().find(|(other, _)| *other == place) {
                 Some((_, members)) => members.push(service),
-                None => groups.push((service, vec![service])),
+                None => groups.push((place, vec![service])),
             }
         }
-        let mut listeners = Vec::new();
-        let mut bound = Vec::new();
-        for (first, members) in groups {
+        let places: Vec<_> = groups.iter().map(|(place, _)| place.clone()).collect();
+        let mut plan = Vec::with_capacity(groups.len());
+        for (place, members) in groups {
+            let Some(first) = members.first() else { continue };
             let services = members
                 .iter()
-                .map(|member| assemble::service(member, &budget, workers::count()))
+                .map(|member| assemble::service(member, &parts))
                 .collect::<Result<Vec<_>, _>>()?;
             let tls = match &first.tls {
                 None => None,
@@ -133,79 +229,179 @@ impl Server {
                         .map_err(|error| BindError::Tls { service: first.tag.clone(), error })?,
                 )),
             };
-            let wanted = SocketAddr::new(first.listen, first.listen_port);
-            let refused = |error: io::Error| BindError::Listen { address: wanted, why: explain(&error) };
-            let socket =
-                listener::bind(first.listen, first.listen_port, config.reuse_port).map_err(refused)?;
-            let address = socket.local_addr().map_err(refused)?;
-            bound.extend(services.iter().map(|service| Bound {
-                service: Arc::clone(service),
-                address,
-                tls: tls.is_some(),
-            }));
+            let opened = if self.listeners.iter().any(|active| active.place == place) {
+                None
+            } else {
+                Some(self.open(first, &places, config.reuse_port)?)
+            };
             let least = |value: fn(&model::Service) -> usize| {
                 members.iter().map(|member| value(member)).min().unwrap_or(1)
             };
-            let max_header = members.iter().map(|member| member.max_header).max().unwrap_or(1);
-            let Some(mounts) = Mounts::new(services) else { continue };
-            listeners.push(Listener {
-                socket,
+            plan.push(Planned {
+                place,
+                opened,
                 tls,
-                mounts: Arc::new(mounts),
-                http: Http::new(max_header),
-                limit: ConnectionLimit::new(
-                    least(|service| service.max_connections),
-                    least(|service| service.max_connections_per_address),
-                ),
-                workers: Arc::clone(&workers),
+                services,
+                max_header: members.iter().map(|member| member.max_header).max().unwrap_or(1),
+                max_connections: least(|service| service.max_connections),
+                max_per_address: least(|service| service.max_connections_per_address),
             });
         }
-        Ok(Self { listeners, bound, drain_timeout: config.drain_timeout, workers })
+        Ok(plan)
     }
 
-    /// The services, with the addresses that they are bound to.
-    pub fn bound(&self) -> &[Bound] {
-        &self.bound
+    /// Opens a socket, beside one of ours that `places` has no more use for if they overlap.
+    fn open(
+        &self,
+        service: &model::Service,
+        places: &[Place],
+        reuse_port: bool,
+    ) -> Result<(TcpListener, SocketAddr), BindError> {
+        let wanted = SocketAddr::new(service.listen, service.listen_port);
+        let refused = |error: io::Error| BindError::Listen { address: wanted, why: explain(&error) };
+        let socket = match listener::bind(service.listen, service.listen_port, reuse_port) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let leaving = self.listeners.iter().find(|active| {
+                    active.address.port() == service.listen_port && !places.contains(&active.place)
+                });
+                match leaving {
+                    Some(held) => listener::bind_beside(service.listen, service.listen_port, &held.socket),
+                    None => Err(error),
+                }
+            }
+            other => other,
+        };
+        let socket = socket.map_err(refused)?;
+        let address = socket.local_addr().map_err(refused)?;
+        Ok((socket, address))
     }
 
-    /// Serves until `drain` is stopped, then lets requests finish for as long as `drain_timeout`.
-    pub async fn run(self, drain: Drain) -> Drained {
-        let tasks = TaskTracker::new();
-        let background = TaskTracker::new();
-        for listener in self.listeners {
-            background.spawn(watch_logins(Arc::clone(&listener.mounts), drain.clone()));
-            background.spawn(listener.run(tasks.clone(), drain.clone()));
+    /// Puts a plan into effect: new listeners begin before old ones end. Returns those that nothing is wanted of any more.
+    fn commit(&mut self, config: Config, plan: Vec<Planned>) -> Vec<Active> {
+        let mut bound = Vec::new();
+        let mut kept = Vec::with_capacity(plan.len());
+        for planned in plan {
+            let present = self.listeners.iter().position(|active| active.place == planned.place);
+            let present = present.map(|at| self.listeners.swap_remove(at));
+            let Some(mounts) = Mounts::new(planned.services.clone()) else { continue };
+            let tls = planned.tls.is_some();
+            let drain = present.as_ref().map_or_else(|| self.drain.part(), |active| active.drain.clone());
+            let before = present.as_ref().map(|active| active.fronts.load_full());
+            let connections = match &before {
+                // Whoever came in clear does not stay when TLS is asked for, nor the other way round.
+                Some(before) if before.tls.is_some() == tls => before.connections.clone(),
+                _ => drain.part(),
+            };
+            let front = Arc::new(Front {
+                tls: planned.tls,
+                mounts: Arc::new(mounts),
+                http: Http::new(planned.max_header),
+                trusted_proxies: config.trusted_proxies.clone(),
+                connections,
+            });
+            let active = match (present, planned.opened) {
+                (Some(active), _) => {
+                    active.fronts.store(Arc::clone(&front));
+                    active.limit.set(planned.max_connections, planned.max_per_address);
+                    active
+                }
+                (None, Some((socket, address))) => {
+                    let listener = Listener {
+                        socket: Arc::new(socket),
+                        fronts: Arc::new(ArcSwap::new(Arc::clone(&front))),
+                        limit: ConnectionLimit::new(planned.max_connections, planned.max_per_address),
+                        workers: Arc::clone(&self.workers),
+                    };
+                    Active {
+                        place: planned.place,
+                        address,
+                        socket: Arc::clone(&listener.socket),
+                        fronts: Arc::clone(&listener.fronts),
+                        limit: Arc::clone(&listener.limit),
+                        accepting: self
+                            .background
+                            .spawn(listener.run(self.connections.clone(), drain.clone())),
+                        drain,
+                    }
+                }
+                // There is always one or the other.
+                (None, None) => continue,
+            };
+            if let Some(before) = before.filter(|before| before.tls.is_some() != tls) {
+                before.connections.stop();
+            }
+            let address = active.address;
+            bound.extend(planned.services.into_iter().map(|service| Bound { service, address, tls }));
+            kept.push(active);
         }
+        let leaving = std::mem::replace(&mut self.listeners, kept);
+        let position = |bound: &Bound| {
+            config.services.iter().position(|service| *service.tag == *bound.service.settings().tag)
+        };
+        bound.sort_by_key(position);
+        self.running.store(Arc::new(bound));
+        self.config = config;
+        leaving
+    }
+
+    /// Once the drain was asked for: lets requests finish for as long as `drain_timeout`, and ends.
+    pub async fn finish(self) -> Drained {
+        let Self { config, listeners, drain, background, connections, workers, .. } = self;
+        drain.stop();
+        // The sockets close with the last of their holders.
+        drop(listeners);
         background.close();
         background.wait().await;
-        tasks.close();
-        if !tasks.is_empty() {
-            tracing::info!(connections = tasks.len(), "draining for at most {:?}", self.drain_timeout);
+        connections.close();
+        if !connections.is_empty() {
+            tracing::info!(
+                connections = connections.len(),
+                "draining for at most {:?}",
+                config.drain_timeout
+            );
         }
         let drained = tokio::select! {
-            () = tasks.wait() => Drained::Cleanly,
-            () = tokio::time::sleep(self.drain_timeout) => Drained::Cut(tasks.len()),
-            () = drain.aborted() => Drained::Cut(tasks.len()),
+            () = connections.wait() => Drained::Cleanly,
+            () = tokio::time::sleep(config.drain_timeout) => Drained::Cut(connections.len()),
+            () = drain.aborted() => Drained::Cut(connections.len()),
         };
         drain.abort();
-        tasks.wait().await;
+        connections.wait().await;
         // The last holder ends and joins the threads; that blocks, briefly.
-        drop(self.workers);
+        drop(workers);
         drained
     }
 }
 
+/// The files that listeners read: certificates and keys.
+pub fn tls_files(config: &Config) -> Vec<PathBuf> {
+    let tls = config.services.iter().filter_map(|service| service.tls.as_ref());
+    let path = |source: &PemSource| match source {
+        PemSource::Path(path) => Some(path.clone()),
+        PemSource::Inline(_) => None,
+    };
+    tls.flat_map(|tls| [path(&tls.certificate), path(&tls.key)]).flatten().collect()
+}
+
+fn place(service: &model::Service) -> Place {
+    if service.listen_port == 0 {
+        Place::Chosen(service.listen, service.tag.clone())
+    } else {
+        Place::Address(SocketAddr::new(service.listen, service.listen_port))
+    }
+}
+
 /// Looks at login files until told to stop.
-async fn watch_logins(mounts: Arc<Mounts>, drain: Drain) {
+async fn watch_logins(running: Running, drain: Drain) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOGIN_INTERVAL) => {}
             () = drain.stopped() => return,
         }
-        let mounts = Arc::clone(&mounts);
+        let running = running.load_full();
         // File systems can block for long.
         let looked = tokio::task::spawn_blocking(move || {
-            mounts.services().iter().for_each(|service| service.look_at_logins());
+            running.iter().for_each(|bound| bound.service.look_at_logins());
         });
         if looked.await.is_err() {
             tracing::error!("looking at login files failed");

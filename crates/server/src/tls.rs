@@ -19,8 +19,18 @@ pub enum TlsError {
         /// Why, with the path, never the content.
         why: String,
     },
-    /// They do not fit together, or the library refuses them.
-    #[error("tls: the certificate and its key cannot be used: {0} (do they belong together?)")]
+    /// They do not fit together.
+    #[error(
+        "tls: the key {key} does not belong to the certificate {certificate}: use the key that it was made for"
+    )]
+    Mismatch {
+        /// Where the certificate comes from.
+        certificate: String,
+        /// Where the key comes from.
+        key: String,
+    },
+    /// The library refuses them.
+    #[error("tls: the certificate and its key cannot be used: {0}")]
     Rejected(#[from] rustls::Error),
 }
 
@@ -36,7 +46,14 @@ pub(crate) fn server_config(tls: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)?
         .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+        .with_single_cert(chain, key)
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch) => TlsError::Mismatch {
+                certificate: place(&tls.certificate, "certificate"),
+                key: place(&tls.key, "key"),
+            },
+            other => TlsError::Rejected(other),
+        })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     for protocol in &tls.alpn {
         if !config.alpn_protocols.iter().any(|offered| offered == protocol.as_bytes()) {
@@ -44,6 +61,14 @@ pub(crate) fn server_config(tls: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
         }
     }
     Ok(Arc::new(config))
+}
+
+/// Where PEM text comes from, for a message.
+fn place(source: &PemSource, field: &str) -> String {
+    match source {
+        PemSource::Path(path) => path.display().to_string(),
+        PemSource::Inline(_) => format!("in tls.{field}"),
+    }
 }
 
 fn certificates(source: &PemSource) -> Result<Vec<CertificateDer<'static>>, TlsError> {

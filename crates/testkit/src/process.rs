@@ -206,6 +206,16 @@ impl Trunkline {
         self.explained(self.stderr.wait_for("a line on stderr", |line| wanted(line)).await)
     }
 
+    /// The line of standard error, past or future, that is the one with this number (from 1) among those `wanted` picks.
+    pub async fn nth_stderr_line(&self, nth: usize, wanted: impl Fn(&str) -> bool) -> io::Result<String> {
+        let found = std::cell::Cell::new(0);
+        let is_it = |line: &String| {
+            found.set(found.get() + usize::from(wanted(line)));
+            wanted(line) && found.get() == nth
+        };
+        self.explained(self.stderr.wait_for("a further line on stderr", is_it).await)
+    }
+
     /// Sends a signal, such as `TERM`, `HUP` or `INT`.
     pub async fn signal(&self, name: &str) -> io::Result<()> {
         let pid =

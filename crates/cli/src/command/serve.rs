@@ -1,21 +1,28 @@
 //! `trunkline serve`.
 
+mod changes;
+mod reload;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use trunkline_server::{Drain, Drained, Server};
+use trunkline_server::control::ControlSocket;
+use trunkline_server::{DataDirectory, Drain, Drained, Server};
 
+use self::changes::Changes;
+use self::reload::Reloader;
 use super::{Failure, print};
-use crate::logging::LogOutput;
-use crate::{banner, configuration, logging};
+use crate::logging::Logging;
+use crate::{banner, configuration};
 
-pub(super) fn run(file: Option<PathBuf>, listen: Option<SocketAddr>) -> Result<(), Failure> {
+pub(super) fn run(file: Option<PathBuf>, listen: Option<SocketAddr>, watch: bool) -> Result<(), Failure> {
     let mut found = configuration::find(file)?;
     if let Some(address) = listen {
         configuration::listen_at(&mut found.config, address)?;
     }
-    let output = logging::start(&found.config.log)
+    let logging = Logging::start(&found.config.log)
         .map_err(|error| Failure::configuration(format!("log.output: cannot be opened: {error}")))?;
     for warning in &found.warnings {
         tracing::warn!("{warning}");
@@ -24,31 +31,84 @@ pub(super) fn run(file: Option<PathBuf>, listen: Option<SocketAddr>) -> Result<(
         .enable_all()
         .build()
         .map_err(|error| Failure::other(format!("cannot start: {error}")))?;
-    runtime.block_on(async {
-        let server = Server::bind(&found.config).map_err(|error| {
-            if error.is_configuration() {
-                Failure::configuration(error.to_string())
-            } else {
-                Failure::other(error.to_string())
-            }
+    runtime.block_on(serve(found, listen, watch, logging))
+}
+
+async fn serve(
+    found: configuration::Found,
+    listen: Option<SocketAddr>,
+    watch: bool,
+    logging: Logging,
+) -> Result<(), Failure> {
+    let data = DataDirectory::hold(&found.config.data_directory)
+        .map_err(|error| Failure::configuration(error.to_string()))?;
+    let drain = Drain::default();
+    let server = Server::start(found.config, drain.clone()).map_err(|error| {
+        if error.is_configuration() {
+            Failure::configuration(error.to_string())
+        } else {
+            Failure::other(error.to_string())
+        }
+    })?;
+    // Before anybody is told that we are here, so that whoever reads it may stop us properly.
+    let mut signals =
+        Signals::new().map_err(|error| Failure::other(format!("signals cannot be handled: {error}")))?;
+    let control =
+        ControlSocket::open(&DataDirectory::socket(data.path()), found.file.as_deref()).map_err(|error| {
+            Failure::configuration(format!("{error}: set data_directory to a shorter path on a local disk"))
         })?;
-        let drain = Drain::default();
-        // Before anybody is told that we are here, so that whoever reads it may stop us properly.
-        let signals =
-            Signals::new().map_err(|error| Failure::other(format!("signals cannot be handled: {error}")))?;
-        let signals = tokio::spawn(signals.handle(drain.clone(), output));
-        print(&banner::text(&found.config, found.file.as_deref(), server.bound()))?;
-        for bound in server.bound() {
-            tracing::info!(service = &*bound.service.settings().tag, "listening on {}", bound.url());
+    let control = tokio::spawn(control.serve(server.running().clone(), drain.clone()));
+    print(&banner::text(server.config(), found.file.as_deref(), &server.running().load()))?;
+    for bound in server.running().load().iter() {
+        tracing::info!(service = &*bound.service.settings().tag, "listening on {}", bound.url());
+    }
+
+    let mut reloader = Reloader::new(server, logging, found.file, listen);
+    let changes = Changes::default();
+    if watch {
+        reloader.watch(&changes);
+    }
+    loop {
+        tokio::select! {
+            told = signals.next() => match told {
+                Told::End => break,
+                Told::Reload => reloader.on_hangup().await,
+            },
+            changed = changes.next() => reloader.on_change(&changed).await,
         }
-        let drained = server.run(drain).await;
-        signals.abort();
-        match drained {
-            Drained::Cleanly => tracing::info!("stopped"),
-            Drained::Cut(connections) => tracing::warn!(connections, "stopped, with connections cut off"),
+    }
+    tracing::info!("stopping: no new connections, requests under way may finish");
+    drain.stop();
+    let mut finished = pin!(reloader.into_server().finish());
+    let drained = loop {
+        tokio::select! {
+            drained = &mut finished => break drained,
+            told = signals.next() => match told {
+                Told::End => {
+                    tracing::warn!("second signal: ending now");
+                    drain.abort();
+                }
+                // There is nothing left to change.
+                Told::Reload => {}
+            },
         }
-        Ok(())
-    })
+    };
+    // The socket is gone before the directory is let go.
+    let _ = control.await;
+    drop(data);
+    match drained {
+        Drained::Cleanly => tracing::info!("stopped"),
+        Drained::Cut(connections) => tracing::warn!(connections, "stopped, with connections cut off"),
+    }
+    Ok(())
+}
+
+/// What a signal asks for.
+enum Told {
+    /// SIGTERM, SIGINT: the first drains, the second ends at once.
+    End,
+    /// SIGHUP.
+    Reload,
 }
 
 /// The signals that are listened to.
@@ -67,27 +127,11 @@ impl Signals {
         })
     }
 
-    /// SIGTERM and SIGINT: the first drains, the second ends at once. SIGHUP opens the log file again.
-    async fn handle(mut self, drain: Drain, output: LogOutput) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => end(&drain),
-                _ = self.interrupt.recv() => end(&drain),
-                _ = self.hangup.recv() => match output.reopen() {
-                    Ok(()) => tracing::info!("log file opened again"),
-                    Err(error) => tracing::error!(%error, "the log file cannot be opened again"),
-                },
-            }
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::End,
+            _ = self.interrupt.recv() => Told::End,
+            _ = self.hangup.recv() => Told::Reload,
         }
-    }
-}
-
-fn end(drain: &Drain) {
-    if drain.is_stopping() {
-        tracing::warn!("second signal: ending now");
-        drain.abort();
-    } else {
-        tracing::info!("stopping: no new connections, requests under way may finish");
-        drain.stop();
     }
 }

@@ -18,6 +18,12 @@ mod recorded;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod reload_storm;
+#[cfg(test)]
+mod status;
+#[cfg(test)]
 mod streaming;
 #[cfg(test)]
 mod support;

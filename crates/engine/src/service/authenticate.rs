@@ -26,7 +26,7 @@ impl Service {
         &self,
         headers: &HeaderMap,
         call: ApiCall,
-        peer: IpAddr,
+        address: IpAddr,
     ) -> Result<Authed, Fault> {
         if self.settings.tokens.is_empty() {
             return match &call.needs_path {
@@ -38,7 +38,7 @@ impl Service {
         let found = presented.and_then(|token| self.settings.tokens.find(token)).copied();
         let Some((position, user)) = found.and_then(|at| self.settings.users.get(at).map(|user| (at, user)))
         else {
-            return Err(self.refuse_token(presented.is_some(), peer).await);
+            return Err(self.refuse_token(presented.is_some(), address).await);
         };
         if user.disabled {
             return Err(Fault::new(FaultKind::Authentication, format!("user {} is disabled", user.name)));
@@ -58,9 +58,13 @@ impl Service {
     }
 
     /// Whoever keeps trying tokens waits longer and longer for the answer.
-    async fn refuse_token(&self, presented: bool, peer: IpAddr) -> Fault {
-        let delay =
-            self.throttle.lock().unwrap_or_else(PoisonError::into_inner).on_failure(peer, Instant::now());
+    async fn refuse_token(&self, presented: bool, address: IpAddr) -> Fault {
+        let delay = self
+            .live
+            .throttle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .on_failure(address, Instant::now());
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }

@@ -1,0 +1,155 @@
+//! The control socket, the data directory, and whose address a request comes from.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::{Value, json};
+use trunkline_testkit::client::{Frame, send};
+use trunkline_testkit::{Script, Signal, Trunkline, Upstream};
+
+use crate::support::{Current, body, config, connect, message, read_bytes, serve, service, trunkline, with};
+
+/// Runs a command with the home, and so with the data directory, of a running instance.
+async fn command(running: &Trunkline, args: &[&str]) -> trunkline_testkit::process::Output {
+    let file = running.home().path().join("trunkline.json");
+    let mut all: Vec<String> = args.iter().map(ToString::to_string).collect();
+    all.extend(["-c".to_owned(), file.display().to_string()]);
+    trunkline().args(all).env("HOME", running.home().path()).run().await.unwrap()
+}
+
+fn socket(running: &Trunkline) -> std::path::PathBuf {
+    running.home().path().join(".local/share/trunkline/trunkline.sock")
+}
+
+#[tokio::test]
+async fn status_tells_what_runs() {
+    let go_on = Signal::new();
+    let answers = Current::new(Script::status(200).chunk("one").wait(&go_on).chunk("two"));
+    let upstream = Upstream::start(answers).await.unwrap();
+    let credentials = json!([
+        { "tag": "main", "oauth_token": "x" },
+        { "tag": "none", "credential_path": "/nowhere/.credentials.json" },
+    ]);
+    let users = json!([{ "name": "alice", "token": crate::support::USER_TOKEN, "credential": "main" }]);
+    let mut running =
+        serve(&with(service(&upstream.url()), json!({ "users": users, "credentials": credentials }))).await;
+    let mut connection = connect(&running).await;
+    connection.write_request(&message(body())).await.unwrap();
+    connection.head().await.unwrap();
+    assert_eq!(read_bytes(&mut connection, 3).await, "one");
+
+    let output = command(&running, &["status", "--json"]).await;
+    assert!(output.status.success(), "{output:?}");
+    let status: Value = serde_json::from_str(&output.stdout.join("")).unwrap();
+    assert_eq!(status["process"], json!(running.pid()));
+    assert_eq!(status["draining"], false);
+    let service = &status["services"][0];
+    assert_eq!((&service["in_flight"], &service["requests"]), (&json!(1), &json!(1)));
+    let of = |nth: usize| {
+        (service["credentials"][nth]["state"].as_str(), service["credentials"][nth]["in_flight"].as_u64())
+    };
+    assert_eq!(of(0), (Some("usable"), Some(1)));
+    assert_eq!(of(1), (Some("unavailable"), Some(0)));
+    let output = command(&running, &["status"]).await;
+    let text = output.stdout.join("\n");
+    assert!(
+        text.contains("1 in flight, 1 since the start") && text.contains("unavailable: no login file"),
+        "{text}"
+    );
+    assert_eq!(std::fs::metadata(socket(&running)).unwrap().permissions().mode() & 0o777, 0o600);
+
+    // While it drains it still tells; afterwards nobody is there.
+    running.signal("TERM").await.unwrap();
+    running.stderr_line(|line| line.contains("draining")).await.unwrap();
+    let output = command(&running, &["status", "--json"]).await;
+    let status: Value = serde_json::from_str(&output.stdout.join("")).unwrap();
+    assert_eq!(status["draining"], true);
+    go_on.set();
+    assert_eq!(read_bytes(&mut connection, 3).await, "two");
+    assert_eq!(connection.frame().await.unwrap(), Frame::End(trunkline_testkit::client::Ended::Complete));
+    running.wait_exit().await.unwrap();
+    assert!(!socket(&running).exists());
+    let output = command(&running, &["status"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stderr.join("").contains("no trunkline is running"), "{output:?}");
+}
+
+#[tokio::test]
+async fn counts_survive_a_reload() {
+    let upstream = Upstream::start(Current::new(Script::json(200, &json!({})))).await.unwrap();
+    let before = service(&upstream.url());
+    let running = trunkline().config(&config(&before)).arg("--no-watch").start().await.unwrap();
+    assert_eq!(send(running.addr().unwrap(), &message(body())).await.unwrap().status(), 200);
+    let after = with(before, json!({ "headers": { "x": "y" } }));
+    running.home().write("trunkline.json", config(&after).to_string()).unwrap();
+    running.signal("HUP").await.unwrap();
+    running.stderr_line(|line| line.contains("reloaded:")).await.unwrap();
+    assert_eq!(send(running.addr().unwrap(), &message(body())).await.unwrap().status(), 200);
+    let output = command(&running, &["status", "--json"]).await;
+    let status: Value = serde_json::from_str(&output.stdout.join("")).unwrap();
+    assert_eq!(status["services"][0]["credentials"][0]["requests"], 2);
+    // The connection to the provider was kept, too.
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test]
+async fn one_instance_has_a_data_directory() {
+    let upstream = Upstream::start(Current::default()).await.unwrap();
+    let mut running = serve(&service(&upstream.url())).await;
+    let output = command(&running, &["serve"]).await;
+    assert_eq!(output.status.code(), Some(78));
+    let said = output.stderr.join("\n");
+    let process = format!("(process {})", running.pid().unwrap());
+    assert!(said.contains("is held by another trunkline") && said.contains(&process), "{said}");
+    assert_eq!(output.stderr.len(), 1, "{said}");
+    // One that was killed has let go, and its socket is no obstacle.
+    running.signal("KILL").await.unwrap();
+    running.wait_exit().await.unwrap();
+    assert!(socket(&running).exists());
+    let file = running.home().path().join("trunkline.json");
+    let mut again = trunkline()
+        .args(["serve", "-c", &file.display().to_string()])
+        .env("HOME", running.home().path())
+        .start()
+        .await
+        .unwrap();
+    assert!(command(&running, &["status"]).await.status.success());
+    again.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_tells_the_clients_address() {
+    let upstream = Upstream::start(Current::new(Script::json(200, &json!({})))).await.unwrap();
+    for (trusted, told) in [(json!(["127.0.0.0/8"]), "198.51.100.7"), (json!([]), "127.0.0.1")] {
+        let config = with(
+            config(&service(&upstream.url())),
+            json!({ "trusted_proxies": trusted, "log": { "format": "json" } }),
+        );
+        let running = trunkline().config(&config).start().await.unwrap();
+        let request = message(body()).header("x-forwarded-for", "203.0.113.9, 198.51.100.7");
+        assert_eq!(send(running.addr().unwrap(), &request).await.unwrap().status(), 200);
+        let line = running.stderr_line(|line| line.contains("\"request\"")).await.unwrap();
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["client"], told);
+        assert_eq!(upstream.requests().pop().unwrap().headers.get("x-forwarded-for"), None);
+    }
+}
+
+#[tokio::test]
+async fn both_families_are_served_and_spoken_to() {
+    let upstream = Upstream::start(Current::new(Script::json(200, &json!({})))).await.unwrap();
+    let port = upstream.addr().port();
+    for listen in ["::", "::1"] {
+        // A name has both families; the upstream listens on one of them.
+        let over = json!({ "listen": listen, "upstream": { "api_url": format!("http://localhost:{port}") } });
+        let running = serve(&with(service(&upstream.url()), over)).await;
+        let port = running.addr().unwrap().port();
+        let mut addresses = vec![format!("[::1]:{port}")];
+        if listen == "::" {
+            addresses.push(format!("127.0.0.1:{port}"));
+        }
+        for address in addresses {
+            let response = send(address.parse().unwrap(), &message(body())).await.unwrap();
+            assert_eq!(response.status(), 200, "{listen} {address}");
+        }
+    }
+}

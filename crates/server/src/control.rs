@@ -1,0 +1,13 @@
+//! The control socket: how a running instance is asked, from the same machine, by its own user.
+//!
+//! HTTP/1.1 over a Unix socket in the data directory, JSON in both directions. Spec: operations.md, *Command line*.
+
+mod client;
+mod listener;
+pub mod status;
+
+pub use client::{AskError, ask};
+pub use listener::{ControlSocket, ControlSocketError};
+
+/// Where the state of the instance is asked for.
+const STATUS: &str = "/v1/status";
