@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{HeaderName, HeaderValue};
+use trunkline_config::Surroundings;
 use trunkline_config::model::{self, CredentialKind, ProviderKind, RateLimitHeaders};
 use trunkline_core::auth::TokenTable;
 use trunkline_core::provider::Provider;
@@ -12,7 +13,10 @@ use trunkline_core::provider::claude::Claude;
 use trunkline_engine::credential::{Credential, CredentialSource};
 use trunkline_engine::service::{FastMode, Service, ServiceSettings, User};
 use trunkline_engine::upload::{ReplayBudget, UploadLimits};
+use trunkline_engine::upstream::tls::{SystemAuthorities, Trust};
 use trunkline_engine::upstream::{Origin, Upstream, UpstreamSettings};
+
+use crate::way_out;
 
 /// A configuration that passed its checks and still cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +32,32 @@ pub enum AssembleError {
         /// What is wrong with what; no secrets.
         what: String,
     },
+    /// What the process's environment says cannot be used.
+    #[error("{0}")]
+    Environment(String),
+}
+
+/// What all services have in common.
+pub(crate) struct Common<'a> {
+    /// Bodies kept for a repeat share it.
+    pub(crate) budget: Arc<ReplayBudget>,
+    /// How many workers there are.
+    pub(crate) workers: usize,
+    /// What the environment says about connections to providers.
+    pub(crate) surroundings: &'a Surroundings,
+    system: Arc<SystemAuthorities>,
+}
+
+impl<'a> Common<'a> {
+    /// Reads the system's certificate authorities too, if the environment says where they are: a mistake there is told
+    /// now, and not at the first request.
+    pub(crate) fn new(workers: usize, surroundings: &'a Surroundings) -> Result<Self, AssembleError> {
+        let system = SystemAuthorities::new(surroundings.authorities());
+        if system.is_named() {
+            system.load().map_err(AssembleError::Environment)?;
+        }
+        Ok(Self { budget: Arc::default(), workers, surroundings, system })
+    }
 }
 
 /// The one place that knows which providers there are.
@@ -38,12 +68,8 @@ fn provider(kind: ProviderKind) -> Option<&'static dyn Provider> {
     }
 }
 
-/// Builds a service, to be served by this many workers.
-pub(crate) fn service(
-    config: &model::Service,
-    budget: &Arc<ReplayBudget>,
-    workers: usize,
-) -> Result<Arc<Service>, AssembleError> {
+/// Builds a service.
+pub(crate) fn service(config: &model::Service, common: &Common<'_>) -> Result<Arc<Service>, AssembleError> {
     let provider = provider(config.provider).ok_or_else(|| AssembleError::Provider(config.tag.clone()))?;
     let bad = |what: String| AssembleError::Value { service: config.tag.clone(), what };
     let users: Vec<_> = config.users.iter().map(|user| Arc::new(self::user(user))).collect();
@@ -56,15 +82,22 @@ pub(crate) fn service(
     for credential in &config.credentials {
         let url = &credential.upstream.api_url;
         let url = format!("{}://{}{}", url.scheme(), url.authority(), url.path());
-        let way_out = (url, credential.upstream.ca_path.clone());
-        let upstream = if let Some(upstream) = upstreams.get(&way_out) {
+        let detour = credential.detour.as_ref().and_then(model::Detour::name);
+        let key = (url, credential.upstream.ca_path.as_deref(), detour);
+        let upstream = if let Some(upstream) = upstreams.get(&key) {
             Arc::clone(upstream)
         } else {
-            let origin = Origin::parse(&way_out.0).map_err(|error| bad(error.to_string()))?;
-            let settings =
-                UpstreamSettings { origin, ca_path: way_out.1.clone(), connect: config.timeouts.connect };
-            let upstream = Upstream::new(settings, workers);
-            upstreams.insert(way_out, Arc::clone(&upstream));
+            let origin = Origin::parse(&key.0).map_err(|error| bad(error.to_string()))?;
+            let more = key.1.map(|path| way_out::authorities("upstream.ca_path", path)).transpose();
+            let hops = way_out::hops(credential, common.surroundings);
+            let settings = UpstreamSettings {
+                origin,
+                way: way_out::build(hops, &common.system).map_err(bad)?,
+                trust: Trust::System(Arc::clone(&common.system), more.map_err(bad)?),
+                connect: config.timeouts.connect,
+            };
+            let upstream = Upstream::new(settings, common.workers);
+            upstreams.insert(key, Arc::clone(&upstream));
             upstream
         };
         let source = match &credential.kind {
@@ -118,7 +151,7 @@ pub(crate) fn service(
                 response_head: config.timeouts.response_head,
             },
             idle: config.timeouts.idle,
-            replay_budget: Arc::clone(budget),
+            replay_budget: Arc::clone(&common.budget),
         },
     ))
 }

@@ -9,6 +9,7 @@ mod listener;
 mod mounts;
 mod server;
 mod tls;
+mod way_out;
 mod workers;
 
 pub use assemble::AssembleError;

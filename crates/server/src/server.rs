@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
-use trunkline_config::Config;
 use trunkline_config::model;
+use trunkline_config::{Config, Surroundings};
 use trunkline_engine::service::Service;
-use trunkline_engine::upload::ReplayBudget;
 
-use crate::assemble::{self, AssembleError};
+use crate::assemble::{self, AssembleError, Common};
 use crate::connection::Http;
 use crate::connection_limit::ConnectionLimit;
 use crate::drain::Drain;
@@ -102,9 +101,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Builds all services and binds all addresses. Nothing is served if anything fails.
-    pub fn bind(config: &Config) -> Result<Self, BindError> {
-        let budget = Arc::new(ReplayBudget::default());
+    /// Builds all services and binds all addresses. Nothing is served if anything fails. `surroundings`: the proxies and
+    /// authorities that count where the configuration names none.
+    pub fn bind(config: &Config, surroundings: &Surroundings) -> Result<Self, BindError> {
+        let common = Common::new(workers::count(), surroundings)?;
         let workers = Arc::new(Workers::start().map_err(BindError::Workers)?);
         let mut groups: Vec<(&model::Service, Vec<&model::Service>)> = Vec::new();
         for service in &config.services {
@@ -124,7 +124,7 @@ impl Server {
         for (first, members) in groups {
             let services = members
                 .iter()
-                .map(|member| assemble::service(member, &budget, workers::count()))
+                .map(|member| assemble::service(member, &common))
                 .collect::<Result<Vec<_>, _>>()?;
             let tls = match &first.tls {
                 None => None,

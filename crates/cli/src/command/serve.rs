@@ -8,13 +8,14 @@ use trunkline_server::{Drain, Drained, Server};
 
 use super::{Failure, print};
 use crate::logging::LogOutput;
-use crate::{banner, configuration, logging};
+use crate::{banner, configuration, environment, logging};
 
 pub(super) fn run(file: Option<PathBuf>, listen: Option<SocketAddr>) -> Result<(), Failure> {
     let mut found = configuration::find(file)?;
     if let Some(address) = listen {
         configuration::listen_at(&mut found.config, address)?;
     }
+    let surroundings = environment::surroundings()?;
     let output = logging::start(&found.config.log)
         .map_err(|error| Failure::configuration(format!("log.output: cannot be opened: {error}")))?;
     for warning in &found.warnings {
@@ -25,7 +26,7 @@ pub(super) fn run(file: Option<PathBuf>, listen: Option<SocketAddr>) -> Result<(
         .build()
         .map_err(|error| Failure::other(format!("cannot start: {error}")))?;
     runtime.block_on(async {
-        let server = Server::bind(&found.config).map_err(|error| {
+        let server = Server::bind(&found.config, &surroundings).map_err(|error| {
             if error.is_configuration() {
                 Failure::configuration(error.to_string())
             } else {
@@ -37,7 +38,7 @@ pub(super) fn run(file: Option<PathBuf>, listen: Option<SocketAddr>) -> Result<(
         let signals =
             Signals::new().map_err(|error| Failure::other(format!("signals cannot be handled: {error}")))?;
         let signals = tokio::spawn(signals.handle(drain.clone(), output));
-        print(&banner::text(&found.config, found.file.as_deref(), server.bound()))?;
+        print(&banner::text(&found.config, found.file.as_deref(), &surroundings, server.bound()))?;
         for bound in server.bound() {
             tracing::info!(service = &*bound.service.settings().tag, "listening on {}", bound.url());
         }

@@ -26,7 +26,7 @@ pub struct Outbound {
 }
 
 /// Where an outbound was described.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum OutboundName {
     /// In the file, under this tag.
     Tag(String),
