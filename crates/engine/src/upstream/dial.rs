@@ -153,7 +153,7 @@ impl Dialer {
         let handshake = limit.hold("no TLS handshake", self.tls.connect(stream, origin.host()));
         let stream = handshake.await.map_err(|error| match self.way.last() {
             // The proxy may be what spoiled it: some let a connection stand that they could not make.
-            Some(hop) => error.before("through it").at(&hop.name),
+            Some(hop) => error.before("to the provider through it").at(&hop.name),
             None => error,
         })?;
         let is_http2 = stream.alpn() == Some(b"h2");

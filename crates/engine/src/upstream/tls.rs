@@ -56,7 +56,7 @@ impl ProxyTls {
         self.tls
             .connect(stream, self.name.as_deref().unwrap_or(host))
             .await
-            .map_err(|error| error.before("with the proxy"))
+            .map_err(|error| error.before("TLS with the proxy failed"))
     }
 }
 
