@@ -1,5 +1,6 @@
 //! Tests of what is read from the environment.
 
+use percent_encoding::NON_ALPHANUMERIC;
 use proptest::prelude::*;
 
 use super::*;
@@ -178,7 +179,7 @@ proptest! {
     #[test]
     fn any_login_survives_its_encoding(user in "[^:\\x00-\\x1f\\x7f]{1,20}", password in "[^\\x00-\\x1f\\x7f]{0,20}") {
         prop_assume!(!user.chars().chain(password.chars()).any(char::is_control));
-        let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        let encode = |text: &str| percent_encoding::percent_encode(text.as_bytes(), NON_ALPHANUMERIC).to_string();
         let url = format!("http://{}:{}@proxy", encode(&user), encode(&password));
         let OutboundKind::Http(http) = proxy_url::parse(&url).unwrap() else { panic!("no HTTP") };
         let login = http.server.login.unwrap();

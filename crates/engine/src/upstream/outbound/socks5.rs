@@ -136,7 +136,8 @@ impl Handshake for Connect {
                 };
                 Ok(Step::Send(Zeroizing::new(methods.to_vec()), 2))
             }
-            (State::Method, [VERSION, NO_LOGIN]) => Ok(self.send_request()),
+            // The first byte of the answer to a login is a version of its own, which some proxies get wrong.
+            (State::Method, [VERSION, NO_LOGIN]) | (State::Login, [_, 0]) => Ok(self.send_request()),
             (State::Method, [VERSION, USER_AND_PASSWORD]) => {
                 let login = self.login.take().ok_or(Refusal::WantsLogin)?;
                 self.state = State::Login;
@@ -144,13 +145,10 @@ impl Handshake for Connect {
             }
             (State::Method, [VERSION, NONE_OF_THEM]) if self.login.is_none() => Err(Refusal::WantsLogin),
             (State::Method, [VERSION, _]) => Err(Refusal::OtherMethod),
-            (State::Method, _) => Err(Refusal::OtherProtocol("5")),
-            // The first byte is a version of its own, which some proxies get wrong.
-            (State::Login, [_, 0]) => Ok(self.send_request()),
             (State::Login, _) => Err(Refusal::LoginRefused),
             (State::Reply, [VERSION, 0]) => receive(&mut self.state, State::Kind, 2),
             (State::Reply, [VERSION, code]) => Err(refusal(*code)),
-            (State::Reply, _) => Err(Refusal::OtherProtocol("5")),
+            (State::Method | State::Reply, _) => Err(Refusal::OtherProtocol("5")),
             // The address from which the proxy connects means nothing here, but has to be read.
             (State::Kind, [_, IPV4]) => receive(&mut self.state, State::Address, 4 + 2),
             (State::Kind, [_, IPV6]) => receive(&mut self.state, State::Address, 16 + 2),
