@@ -4,15 +4,20 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::SystemTime;
 
-use trunkline_config::Config;
 use trunkline_config::model::CredentialKind;
+use trunkline_config::{Config, Surroundings};
 use trunkline_server::Bound;
 
 use crate::args::Shell;
 use crate::command::env_lines;
 
-/// The text. No token is ever in it.
-pub(crate) fn text(config: &Config, file: Option<&Path>, bound: &[Bound]) -> String {
+/// The text. No token or password is ever in it.
+pub(crate) fn text(
+    config: &Config,
+    file: Option<&Path>,
+    surroundings: &Surroundings,
+    bound: &[Bound],
+) -> String {
     let mut text = format!("trunkline {}", env!("CARGO_PKG_VERSION"));
     let _ = match file {
         Some(file) => writeln!(text, ", configured by {}", file.display()),
@@ -38,6 +43,12 @@ pub(crate) fn text(config: &Config, file: Option<&Path>, bound: &[Bound]) -> Str
                 (Err(why), _) => why,
             };
             let _ = writeln!(text, "  credential {}: {what}: {state}", described.tag);
+            let proxy = surroundings.proxy_for(&described.upstream.api_url);
+            let _ = match (&described.detour, proxy) {
+                (Some(detour), _) => writeln!(text, "    through {detour}"),
+                (None, Some(proxy)) => writeln!(text, "    through {proxy}"),
+                (None, None) => Ok(()),
+            };
         }
         let token = match service.users.as_slice() {
             [] => "any".to_owned(),

@@ -21,13 +21,19 @@ pub(crate) struct Found {
 
 /// The configuration: the file that was named, else the first of the usual places, else none at all.
 pub(crate) fn find(named: Option<PathBuf>) -> Result<Found, Failure> {
-    match locate(named) {
+    read_or_default(locate(named))
+}
+
+/// The configuration in a file, or what runs without one.
+pub(crate) fn read_or_default(file: Option<PathBuf>) -> Result<Found, Failure> {
+    match file {
         Some(file) => read(file),
         None => Ok(Found { config: zero_config(&Process), file: None, warnings: Vec::new() }),
     }
 }
 
-fn locate(named: Option<PathBuf>) -> Option<PathBuf> {
+/// The file that [`find`] would read.
+pub(crate) fn locate(named: Option<PathBuf>) -> Option<PathBuf> {
     let named =
         named.or_else(|| Process.var("TRUNKLINE_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from));
     named.or_else(|| config_locations(&Process).into_iter().find(|file| file.exists()))

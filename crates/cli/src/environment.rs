@@ -3,7 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use trunkline_config::Environment;
+use trunkline_config::{Environment, Surroundings};
+
+use crate::command::Failure;
 
 /// The real one.
 pub(crate) struct Process;
@@ -37,6 +39,14 @@ impl Environment for Process {
     fn real_path(&self, path: &Path) -> Option<PathBuf> {
         path.canonicalize().ok()
     }
+}
+
+/// What the environment says about connections to providers. Each variable that cannot be used has a line of its own.
+pub(crate) fn surroundings() -> Result<Surroundings, Failure> {
+    Surroundings::read(&Process).map_err(|bad| {
+        let lines: Vec<String> = bad.iter().map(ToString::to_string).collect();
+        Failure::configuration(lines.join("\n"))
+    })
 }
 
 /// Reads a text file of at most `max` bytes.

@@ -15,6 +15,8 @@ mod tls;
 mod upstream;
 mod user;
 
+pub(crate) use outbound::{fits_basic, fits_socks};
+
 use std::collections::HashSet;
 use std::path::Path;
 

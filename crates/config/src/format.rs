@@ -171,6 +171,17 @@ pub(crate) static URL: Format = Format {
     read: |text, _| BaseUrl::parse(text).map(Scalar::Url).map_err(str::to_owned),
 };
 
+pub(crate) static URL_PATH: Format = Format {
+    expected: "a path such as \"/connect\"",
+    shown: true,
+    blank_is_unset: true,
+    pattern: None,
+    read: |text, _| {
+        let good = text.starts_with('/') && text.parse::<http::uri::PathAndQuery>().is_ok();
+        if good { Ok(Scalar::Text(text.to_owned())) } else { Err(REFUSED()) }
+    },
+};
+
 pub(crate) static URL_PREFIX: Format = Format {
     expected: "a path such as \"/claude\"",
     shown: true,

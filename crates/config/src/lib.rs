@@ -30,6 +30,7 @@ mod paths;
 mod record;
 mod schema;
 mod standing;
+mod surroundings;
 mod table;
 mod units;
 mod url;
@@ -41,6 +42,7 @@ pub use environment::Environment;
 pub use model::Config;
 pub use paths::{LoginLocation, config_locations, default_login};
 pub use schema::schema;
+pub use surroundings::{BadVariable, Surroundings};
 pub use url::BaseUrl;
 pub use zero::zero_config;
 

@@ -3,6 +3,8 @@
 //! Everything is resolved here: paths are absolute, references are indices, secrets are types that do not print.
 //! A value of these types was checked as a whole; there is nothing left to look up or to refuse.
 
+mod outbound;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use trunkline_core::client_address::Network;
 use trunkline_core::secret::{Secret, TokenDigest};
+
+pub use outbound::{
+    Detour, HttpProxy, Outbound, OutboundKind, OutboundName, ProxyLogin, ProxyServer, ProxyTls, SocksProxy,
+    SocksVersion,
+};
 
 use crate::paths::LoginLocation;
 use crate::url::BaseUrl;
@@ -226,6 +233,8 @@ pub struct Credential {
     pub kind: CredentialKind,
     /// Where its requests go.
     pub upstream: Upstream,
+    /// The way there, where one is named; else the environment may name a proxy.
+    pub detour: Option<Detour>,
     /// Globs of the models it may serve; empty for all.
     pub models: Vec<String>,
     /// The users who may use it; `None` for all.

@@ -93,7 +93,8 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-fn split_authority(authority: &str) -> Result<(String, Option<u16>), &'static str> {
+/// Takes a host and its port apart. The host comes out in lower case, an IPv6 address without brackets.
+pub(crate) fn split_authority(authority: &str) -> Result<(String, Option<u16>), &'static str> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (address, after) = rest.split_once(']').ok_or("an IPv6 address needs its closing bracket")?;
         let address: Ipv6Addr = address.parse().map_err(|_| "not an IPv6 address between the brackets")?;

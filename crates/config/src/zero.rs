@@ -40,6 +40,7 @@ fn service(provider: ProviderKind, env: &dyn Environment) -> Service {
             tag: defaults::CREDENTIAL_TAG.to_owned(),
             kind: CredentialKind::LoginFile(login),
             upstream: defaults::upstream(provider),
+            detour: None,
             models: Vec::new(),
             users: None,
             weight: None,

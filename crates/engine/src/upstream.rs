@@ -8,8 +8,9 @@ mod dial;
 mod http1;
 mod http2;
 mod origin;
+pub mod outbound;
 mod stream;
-mod tls;
+pub mod tls;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -21,17 +22,20 @@ pub use dial::DialError;
 pub use http1::Http1;
 pub use http2::StreamPermit;
 pub use origin::Origin;
+pub use outbound::Outbound;
 
 use crate::upload::UploadBody;
 
 /// Where a credential's requests go, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct UpstreamSettings {
     /// The base URL, taken apart.
     pub origin: Origin,
-    /// A file with further certificate authorities, in PEM.
-    pub ca_path: Option<std::path::PathBuf>,
-    /// Longest time for name, TCP and TLS together.
+    /// The way there, hop by hop, the one that is dialled first in front; empty for TCP alone.
+    pub way: Arc<[Outbound]>,
+    /// Whose certificates are accepted.
+    pub trust: tls::Trust,
+    /// Longest time for names, TCP, proxies and TLS together.
     pub connect: Duration,
 }
 
@@ -100,11 +104,6 @@ impl Upstream {
     /// This thread's connections; `None` on a thread that is none of the workers.
     fn pools(&self) -> Option<&Pools> {
         self.pools.get(WORKER.get())
-    }
-
-    /// What it was made with.
-    pub fn settings(&self) -> &UpstreamSettings {
-        &self.settings
     }
 
     /// The address and base path.

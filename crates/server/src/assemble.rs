@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{HeaderName, HeaderValue};
+use trunkline_config::Surroundings;
 use trunkline_config::model::{self, CredentialKind, ProviderKind, RateLimitHeaders};
 use trunkline_core::auth::TokenTable;
 use trunkline_core::client_address::Network;
@@ -12,7 +13,9 @@ use trunkline_core::provider::claude::Claude;
 use trunkline_engine::credential::{Credential, CredentialSource, LiveCredential};
 use trunkline_engine::service::{FastMode, Service, ServiceSettings, User};
 use trunkline_engine::upload::{ReplayBudget, UploadLimits};
-use trunkline_engine::upstream::{Origin, Upstream, UpstreamSettings};
+use trunkline_engine::upstream::tls::SystemAuthorities;
+
+use crate::upstreams::Upstreams;
 
 /// A configuration that passed its checks and still cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +31,32 @@ pub enum AssembleError {
         /// What is wrong with what; no secrets.
         what: String,
     },
+    /// What the process's environment says cannot be used.
+    #[error("{0}")]
+    Environment(String),
+}
+
+/// What all services have in common, whatever the configuration.
+pub(crate) struct Common {
+    /// Bodies kept for a repeat share it.
+    pub(crate) budget: Arc<ReplayBudget>,
+    /// How many workers there are.
+    pub(crate) workers: usize,
+    /// What the environment says about connections to providers.
+    pub(crate) surroundings: Surroundings,
+    pub(crate) system: Arc<SystemAuthorities>,
+}
+
+impl Common {
+    /// Reads the system's certificate authorities too, if the environment says where they are: a mistake there is told
+    /// now, and not at the first request.
+    pub(crate) fn new(workers: usize, surroundings: Surroundings) -> Result<Self, AssembleError> {
+        let system = SystemAuthorities::new(surroundings.authorities());
+        if system.is_named() {
+            system.load().map_err(AssembleError::Environment)?;
+        }
+        Ok(Self { budget: Arc::default(), workers, surroundings, system })
+    }
 }
 
 /// The one place that knows which providers there are.
@@ -38,20 +67,25 @@ fn provider(kind: ProviderKind) -> Option<&'static dyn Provider> {
     }
 }
 
-/// What is taken over from the configuration before, and shared between services.
+/// What a service is built with.
 pub(crate) struct Parts<'a> {
+    pub(crate) common: &'a Common,
     /// The services as they are now.
     pub(crate) running: &'a [Arc<Service>],
-    /// What the process may keep for repeats.
-    pub(crate) budget: &'a Arc<ReplayBudget>,
-    /// How many workers will serve.
-    pub(crate) workers: usize,
+    /// The connections to providers as they are now.
+    pub(crate) upstreams: &'a Upstreams,
     pub(crate) trusted_proxies: &'a [Network],
 }
 
 /// Builds a service. What it has in common with a running one of the same tag goes on in it: the state of credentials,
 /// connections to providers, counts.
-pub(crate) fn service(config: &model::Service, parts: &Parts<'_>) -> Result<Arc<Service>, AssembleError> {
+///
+/// The ways out that it uses are noted in `used`.
+pub(crate) fn service(
+    config: &model::Service,
+    parts: &Parts<'_>,
+    used: &mut Upstreams,
+) -> Result<Arc<Service>, AssembleError> {
     let provider = provider(config.provider).ok_or_else(|| AssembleError::Provider(config.tag.clone()))?;
     let bad = |what: String| AssembleError::Value { service: config.tag.clone(), what };
     let users: Vec<_> = config.users.iter().map(|user| Arc::new(self::user(user))).collect();
@@ -62,24 +96,11 @@ pub(crate) fn service(config: &model::Service, parts: &Parts<'_>) -> Result<Arc<
         *service.settings().tag == *config.tag && service.provider().name() == provider.name()
     });
     let before = running.map_or(&[][..], |service| &service.settings().credentials);
-    // Credentials with the same way out share its connections.
-    let mut upstreams: Vec<Arc<Upstream>> =
-        before.iter().map(|credential| Arc::clone(credential.upstream())).collect();
     let mut credentials = Vec::with_capacity(config.credentials.len());
     for credential in &config.credentials {
-        let url = &credential.upstream.api_url;
-        let url = format!("{}://{}{}", url.scheme(), url.authority(), url.path());
-        let settings = UpstreamSettings {
-            origin: Origin::parse(&url).map_err(|error| bad(error.to_string()))?,
-            ca_path: credential.upstream.ca_path.clone(),
-            connect: config.timeouts.connect,
-        };
-        let known = upstreams.iter().find(|upstream| *upstream.settings() == settings).map(Arc::clone);
-        let upstream = known.unwrap_or_else(|| {
-            let upstream = Upstream::new(settings, parts.workers);
-            upstreams.push(Arc::clone(&upstream));
-            upstream
-        });
+        let upstream = used
+            .take_over_or_make(credential, config.timeouts.connect, parts.upstreams, parts.common)
+            .map_err(bad)?;
         let source = match &credential.kind {
             CredentialKind::LoginFile(location) => CredentialSource::LoginFile(location.path.clone()),
             CredentialKind::OauthToken(token) => CredentialSource::OAuthToken(token.clone()),
@@ -129,7 +150,7 @@ pub(crate) fn service(config: &model::Service, parts: &Parts<'_>) -> Result<Arc<
                 response_head: config.timeouts.response_head,
             },
             idle: config.timeouts.idle,
-            replay_budget: Arc::clone(parts.budget),
+            replay_budget: Arc::clone(&parts.common.budget),
         },
         running.map(|service| Arc::clone(service.live())).unwrap_or_default(),
     ))

@@ -15,6 +15,8 @@ mod listener;
 mod mounts;
 mod server;
 mod tls;
+mod upstreams;
+mod way_out;
 mod workers;
 
 pub use assemble::AssembleError;

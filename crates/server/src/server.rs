@@ -12,11 +12,10 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use trunkline_config::model::{self, PemSource};
-use trunkline_config::{Change, Config, difference};
+use trunkline_config::{Change, Config, Surroundings, difference};
 use trunkline_engine::service::Service;
-use trunkline_engine::upload::ReplayBudget;
 
-use crate::assemble::{self, AssembleError, Parts};
+use crate::assemble::{self, AssembleError, Common, Parts};
 use crate::connection::Http;
 use crate::connection_limit::ConnectionLimit;
 use crate::drain::Drain;
@@ -24,6 +23,7 @@ use crate::front::{CurrentFront, Front};
 use crate::listener::{self, Listener};
 use crate::mounts::Mounts;
 use crate::tls::{self, TlsError};
+use crate::upstreams::{self, Upstreams};
 use crate::workers::{self, Workers};
 
 /// How often login files are looked at.
@@ -110,7 +110,8 @@ pub struct Server {
     /// The accept loops and other tasks that end when the drain begins.
     background: TaskTracker,
     connections: TaskTracker,
-    budget: Arc<ReplayBudget>,
+    common: Common,
+    upstreams: Upstreams,
     workers: Arc<Workers>,
 }
 
@@ -133,7 +134,13 @@ struct Active {
     accepting: JoinHandle<()>,
 }
 
-/// A listener as a configuration wants it, with everything that can fail already done.
+/// What a configuration asks for, with everything that can fail already done.
+struct Plan {
+    listeners: Vec<Planned>,
+    upstreams: Upstreams,
+}
+
+/// A listener as a configuration wants it, with its services built and its socket open.
 struct Planned {
     place: Place,
     /// A socket of its own; `None`: that of the listener that is there.
@@ -147,14 +154,17 @@ struct Planned {
 
 impl Server {
     /// Builds all services, binds all addresses and begins to serve. Nothing is served if anything fails.
-    pub fn start(config: Config, drain: Drain) -> Result<Self, BindError> {
+    ///
+    /// `surroundings`: the proxies and authorities that count where the configuration names none.
+    pub fn start(config: Config, surroundings: Surroundings, drain: Drain) -> Result<Self, BindError> {
         let mut server = Self {
+            common: Common::new(workers::count(), surroundings)?,
+            upstreams: Upstreams::default(),
             listeners: Vec::new(),
             running: Arc::default(),
             drain,
             background: TaskTracker::new(),
             connections: TaskTracker::new(),
-            budget: Arc::default(),
             workers: Arc::new(Workers::start().map_err(BindError::Workers)?),
             config,
         };
@@ -175,6 +185,11 @@ impl Server {
         &self.config
     }
 
+    /// What the environment says about connections to providers.
+    pub fn surroundings(&self) -> &Surroundings {
+        &self.common.surroundings
+    }
+
     /// Puts another configuration in force. Everything that can fail is done first, so that an error changes nothing.
     /// Requests under way keep what they began with; the state of credentials and services that stay goes on.
     pub async fn reload(&mut self, config: Config) -> Result<Vec<Change>, BindError> {
@@ -188,7 +203,7 @@ impl Server {
         Ok(changes)
     }
 
-    /// Reads certificates and keys again. An error changes nothing.
+    /// Reads certificates, keys and authorities again. An error changes nothing.
     pub fn reload_tls(&mut self) -> Result<(), BindError> {
         let config = self.config.clone();
         let plan = self.plan(&config)?;
@@ -197,13 +212,13 @@ impl Server {
     }
 
     /// Everything that may fail, without any effect on what runs.
-    fn plan(&self, config: &Config) -> Result<Vec<Planned>, BindError> {
+    fn plan(&self, config: &Config) -> Result<Plan, BindError> {
         let before: Vec<Arc<Service>> =
             self.running.load().iter().map(|bound| Arc::clone(&bound.service)).collect();
         let parts = Parts {
+            common: &self.common,
             running: &before,
-            budget: &self.budget,
-            workers: workers::count(),
+            upstreams: &self.upstreams,
             trusted_proxies: &config.trusted_proxies,
         };
         let mut groups: Vec<(Place, Vec<&model::Service>)> = Vec::new();
@@ -215,12 +230,13 @@ impl Server {
             }
         }
         let places: Vec<_> = groups.iter().map(|(place, _)| place.clone()).collect();
-        let mut plan = Vec::with_capacity(groups.len());
+        let mut upstreams = Upstreams::default();
+        let mut listeners = Vec::with_capacity(groups.len());
         for (place, members) in groups {
             let Some(first) = members.first() else { continue };
             let services = members
                 .iter()
-                .map(|member| assemble::service(member, &parts))
+                .map(|member| assemble::service(member, &parts, &mut upstreams))
                 .collect::<Result<Vec<_>, _>>()?;
             let tls = match &first.tls {
                 None => None,
@@ -237,7 +253,7 @@ impl Server {
             let least = |value: fn(&model::Service) -> usize| {
                 members.iter().map(|member| value(member)).min().unwrap_or(1)
             };
-            plan.push(Planned {
+            listeners.push(Planned {
                 place,
                 opened,
                 tls,
@@ -247,7 +263,7 @@ impl Server {
                 max_per_address: least(|service| service.max_connections_per_address),
             });
         }
-        Ok(plan)
+        Ok(Plan { listeners, upstreams })
     }
 
     /// Opens a socket, beside one of ours that `places` has no more use for if they overlap.
@@ -277,10 +293,11 @@ impl Server {
     }
 
     /// Puts a plan into effect: new listeners begin before old ones end. Returns those that nothing is wanted of any more.
-    fn commit(&mut self, config: Config, plan: Vec<Planned>) -> Vec<Active> {
+    fn commit(&mut self, config: Config, plan: Plan) -> Vec<Active> {
         let mut bound = Vec::new();
-        let mut kept = Vec::with_capacity(plan.len());
-        for planned in plan {
+        let mut kept = Vec::with_capacity(plan.listeners.len());
+        self.upstreams = plan.upstreams;
+        for planned in plan.listeners {
             let present = self.listeners.iter().position(|active| active.place == planned.place);
             let present = present.map(|at| self.listeners.swap_remove(at));
             let Some(mounts) = Mounts::new(planned.services.clone()) else { continue };
@@ -373,14 +390,15 @@ impl Server {
     }
 }
 
-/// The files that listeners read: certificates and keys.
+/// The files that are read for TLS: certificates, keys, authorities.
 pub fn tls_files(config: &Config) -> Vec<PathBuf> {
     let tls = config.services.iter().filter_map(|service| service.tls.as_ref());
     let path = |source: &PemSource| match source {
         PemSource::Path(path) => Some(path.clone()),
         PemSource::Inline(_) => None,
     };
-    tls.flat_map(|tls| [path(&tls.certificate), path(&tls.key)]).flatten().collect()
+    let of_listeners = tls.flat_map(|tls| [path(&tls.certificate), path(&tls.key)]).flatten();
+    of_listeners.chain(upstreams::authority_files(config)).collect()
 }
 
 fn place(service: &model::Service) -> Place {

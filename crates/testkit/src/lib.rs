@@ -6,6 +6,7 @@
 //! with a bound ([`PATIENCE`]), so that a failure is an error and never a hang.
 //!
 //! * [`Upstream`] answers with [`Script`]s, byte for byte, and records what it was asked.
+//! * [`Proxy`] is an HTTP or SOCKS proxy that records what it was asked, and refuses, stalls or cuts as told.
 //! * [`ClaudeApi`] is such a behaviour that acts like the Claude API.
 //! * [`client`] sends exact bytes and sees the frames of the answer as they arrive.
 //! * [`fixtures`] are exchanges recorded between the real client and a mock of the provider.
@@ -19,6 +20,7 @@ pub mod fixtures;
 mod headers;
 mod log;
 pub mod process;
+pub mod proxy;
 mod signal;
 mod socket;
 pub mod sse;
@@ -30,6 +32,7 @@ mod wire;
 pub use claude::ClaudeApi;
 pub use headers::Headers;
 pub use process::Trunkline;
+pub use proxy::Proxy;
 pub use signal::{PATIENCE, Signal, bounded};
 pub use tls::{Alpn, Authority};
 pub use tmp::TempDir;

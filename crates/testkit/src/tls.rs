@@ -95,7 +95,12 @@ impl Authority {
 
     /// A server's side, with a new certificate for `localhost`, 127.0.0.1 and ::1.
     pub fn server_config(&self, alpn: &[Alpn]) -> io::Result<Arc<ServerConfig>> {
-        let (cert, key) = self.sign(&LOCAL)?;
+        self.server_config_for(&LOCAL, alpn)
+    }
+
+    /// A server's side, with a new certificate for these names and addresses.
+    pub fn server_config_for(&self, names: &[&str], alpn: &[Alpn]) -> io::Result<Arc<ServerConfig>> {
+        let (cert, key) = self.sign(names)?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let chain: Vec<CertificateDer<'static>> = vec![cert.der().clone()];
         let mut config = ServerConfig::builder_with_provider(provider())

@@ -36,6 +36,8 @@ use crate::tls::{Alpn, Authority};
 pub struct Upstream {
     addr: SocketAddr,
     authority: Option<Authority>,
+    /// What it calls itself, where that is not `localhost`.
+    name: Option<String>,
     shared: Arc<Shared>,
     /// The next request for [`Upstream::next_head`].
     cursor: Mutex<usize>,
@@ -101,6 +103,16 @@ impl Upstream {
         Self::listen(behaviour, Wire::Tls(acceptor), Some(authority.clone())).await
     }
 
+    /// TLS with a certificate for a name, or an address, that is not this machine's: for what goes through a proxy that
+    /// connects to [`Upstream::addr`] whatever it is asked for. It calls itself by that name and port 443.
+    pub async fn start_tls_named(behaviour: impl Behaviour, alpn: &[Alpn], name: &str) -> io::Result<Self> {
+        let authority = Authority::new()?;
+        let acceptor = TlsAcceptor::from(authority.server_config_for(&[name], alpn)?);
+        let mut upstream = Self::listen(behaviour, Wire::Tls(acceptor), Some(authority)).await?;
+        upstream.name = Some(name.to_owned());
+        Ok(upstream)
+    }
+
     async fn listen(behaviour: impl Behaviour, wire: Wire, authority: Option<Authority>) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
@@ -111,7 +123,7 @@ impl Upstream {
             recording: AtomicBool::new(true),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), wire));
-        Ok(Self { addr, authority, shared, cursor: Mutex::new(0), accepting })
+        Ok(Self { addr, authority, name: None, shared, cursor: Mutex::new(0), accepting })
     }
 
     /// Where it listens.
@@ -119,8 +131,11 @@ impl Upstream {
         self.addr
     }
 
-    /// Its base URL, without a slash at the end. With TLS the host is `localhost`.
+    /// Its base URL, without a slash at the end. With TLS the host is `localhost`, or the name that it was given.
     pub fn url(&self) -> String {
+        if let Some(name) = &self.name {
+            return format!("https://{name}");
+        }
         match self.authority {
             Some(_) => format!("https://localhost:{}", self.addr.port()),
             None => format!("http://{}", self.addr),

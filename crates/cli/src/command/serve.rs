@@ -8,42 +8,63 @@ use std::path::PathBuf;
 use std::pin::pin;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use trunkline_config::Surroundings;
 use trunkline_server::control::ControlSocket;
-use trunkline_server::{DataDirectory, Drain, Drained, Server};
+use trunkline_server::{DataDirectory, Drain, Drained, FileWatch, Server, tls_files};
 
 use self::changes::Changes;
 use self::reload::Reloader;
 use super::{Failure, print};
 use crate::logging::Logging;
-use crate::{banner, configuration};
+use crate::{banner, configuration, environment};
 
 pub(super) fn run(file: Option<PathBuf>, listen: Option<SocketAddr>, watch: bool) -> Result<(), Failure> {
-    let mut found = configuration::find(file)?;
+    let file = configuration::locate(file);
+    let changes = Changes::default();
+    // What is read from now on cannot change unnoticed.
+    let watch = watch.then(|| start_watch(file.as_ref(), changes.clone()));
+    let mut found = configuration::read_or_default(file)?;
     if let Some(address) = listen {
         configuration::listen_at(&mut found.config, address)?;
     }
+    let surroundings = environment::surroundings()?;
     let logging = Logging::start(&found.config.log)
         .map_err(|error| Failure::configuration(format!("log.output: cannot be opened: {error}")))?;
     for warning in &found.warnings {
         tracing::warn!("{warning}");
     }
+    let watch = watch.and_then(|watch| match watch {
+        Ok(watch) => {
+            watch.set(reload::files(found.file.as_ref(), &tls_files(&found.config)));
+            Some(watch)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "files are not watched: changes count on SIGHUP only");
+            None
+        }
+    });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::other(format!("cannot start: {error}")))?;
-    runtime.block_on(serve(found, listen, watch, logging))
+    runtime.block_on(serve(found, listen, (watch, changes), surroundings, logging))
+}
+
+fn start_watch(file: Option<&PathBuf>, changes: Changes) -> std::io::Result<FileWatch> {
+    FileWatch::start(reload::files(file, &[]), move |changed| changes.note(changed))
 }
 
 async fn serve(
     found: configuration::Found,
     listen: Option<SocketAddr>,
-    watch: bool,
+    (watch, changes): (Option<FileWatch>, Changes),
+    surroundings: Surroundings,
     logging: Logging,
 ) -> Result<(), Failure> {
     let data = DataDirectory::hold(&found.config.data_directory)
         .map_err(|error| Failure::configuration(error.to_string()))?;
     let drain = Drain::default();
-    let server = Server::start(found.config, drain.clone()).map_err(|error| {
+    let server = Server::start(found.config, surroundings, drain.clone()).map_err(|error| {
         if error.is_configuration() {
             Failure::configuration(error.to_string())
         } else {
@@ -58,16 +79,17 @@ async fn serve(
             Failure::configuration(format!("{error}: set data_directory to a shorter path on a local disk"))
         })?;
     let control = tokio::spawn(control.serve(server.running().clone(), drain.clone()));
-    print(&banner::text(server.config(), found.file.as_deref(), &server.running().load()))?;
+    print(&banner::text(
+        server.config(),
+        found.file.as_deref(),
+        server.surroundings(),
+        &server.running().load(),
+    ))?;
     for bound in server.running().load().iter() {
         tracing::info!(service = &*bound.service.settings().tag, "listening on {}", bound.url());
     }
 
-    let mut reloader = Reloader::new(server, logging, found.file, listen);
-    let changes = Changes::default();
-    if watch {
-        reloader.watch(&changes);
-    }
+    let mut reloader = Reloader::new(server, logging, found.file, listen, watch);
     loop {
         tokio::select! {
             told = signals.next() => match told {

@@ -14,6 +14,10 @@ mod drain;
 #[cfg(test)]
 mod login;
 #[cfg(test)]
+mod outbound;
+#[cfg(test)]
+mod outbound_environment;
+#[cfg(test)]
 mod recorded;
 #[cfg(test)]
 mod refusals;

@@ -261,7 +261,7 @@ async fn certificates_are_swapped_and_connections_stay() {
         .unwrap();
     Connection::connect_tls(addr, &old).await.unwrap();
     std::fs::copy(&other_certificate, &certificate).unwrap();
-    trunkline.stderr_line(|line| line.contains("certificates and keys reloaded")).await.unwrap();
+    trunkline.stderr_line(|line| line.contains("certificates reloaded")).await.unwrap();
     let mut fresh = Connection::connect_tls(addr, &new).await.unwrap();
     assert!(Connection::connect_tls(addr, &old).await.is_err());
     for connection in [&mut http1, &mut fresh] {

@@ -80,8 +80,9 @@ fn invalid(dice: &mut Dice, url: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_in_a_storm_of_changes() {
-    let script = Script::status(200).chunks((0..PIECES).map(|nth| format!("piece {nth}")));
-    let expected: String = (0..PIECES).map(|nth| format!("piece {nth}")).collect();
+    let pieces: Vec<String> = (0..PIECES).map(|nth| format!("piece {nth}")).collect();
+    let expected = pieces.concat();
+    let script = Script::status(200).chunks(pieces);
     let upstream = Upstream::start(Current::new(script)).await.unwrap();
     upstream.set_recording(false);
     let mut dice = Dice(42);

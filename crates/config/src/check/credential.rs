@@ -8,7 +8,7 @@ use super::login::{self, Login};
 use super::{Context, limit, upstream};
 use crate::defaults;
 use crate::diagnostic::{did_you_mean, quoted};
-use crate::model::{Credential, CredentialKind, ProviderKind, UserId};
+use crate::model::{Credential, CredentialKind, Detour, ProviderKind, UserId};
 use crate::record::Record;
 
 /// A credential while the rest of its service is being checked.
@@ -18,6 +18,8 @@ pub(super) struct Draft<'r> {
     pub(super) kind: Kind,
     /// The users who may use it; `None` for all.
     pub(super) users: Option<Vec<UserId>>,
+    /// The way out that it names.
+    detour: Option<Detour>,
     /// What it is to the model; `None` if that was wrong or is nothing there.
     built: Option<CredentialKind>,
 }
@@ -43,13 +45,15 @@ const NOT_OF_A_BALANCER: [&str; 6] = ["detour", "usages_path", "upstream", "weig
 pub(super) fn single<'r>(
     service: &'r Record,
     provider: ProviderKind,
+    detour: Option<Detour>,
     logins: &mut Vec<Login>,
     context: &mut Context<'_>,
 ) -> Draft<'r> {
     let login = login::locate(service, provider, context);
     let built = login.as_ref().map(|login| CredentialKind::LoginFile(login.location.clone()));
     logins.extend(login);
-    Draft { record: service, tag: Some(defaults::CREDENTIAL_TAG), kind: Kind::Login, users: None, built }
+    let tag = Some(defaults::CREDENTIAL_TAG);
+    Draft { record: service, tag, kind: Kind::Login, users: None, detour, built }
 }
 
 /// The credentials that a service lists.
@@ -91,13 +95,14 @@ pub(super) fn listed<'r>(
             }
         }
         let users = if kind == Kind::Unknown { None } else { admitted(record, &names, context) };
+        let mut detour = None;
         if kind != Kind::Unknown {
-            context.outbounds.detour(record, context.report);
+            detour = context.outbounds.detour(record, context.report);
             if let Some(layer) = record.record("upstream") {
                 upstream::check(layer, service.record("upstream"), provider, context.report);
             }
         }
-        drafts.push(Draft { record, tag, kind, users, built });
+        drafts.push(Draft { record, tag, kind, users, detour, built });
     }
     drafts
 }
@@ -114,6 +119,7 @@ impl Draft<'_> {
                 provider,
                 [service.record("upstream"), own.and_then(|own| own.record("upstream"))],
             ),
+            detour: self.detour,
             models: own.map(|own| own.owned_texts("models")).unwrap_or_default(),
             users: self.users,
             weight: own.and_then(|own| own.number("weight")),

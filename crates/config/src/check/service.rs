@@ -46,7 +46,7 @@ pub(super) fn check(record: &Record, tag: String, context: &mut Context<'_>) -> 
     };
 
     authentication(record, address, context);
-    context.outbounds.detour(record, context.report);
+    let detour = context.outbounds.detour(record, context.report);
     if let Some(layer) = record.record("upstream") {
         upstream::check(layer, None, provider, context.report);
     }
@@ -62,7 +62,7 @@ pub(super) fn check(record: &Record, tag: String, context: &mut Context<'_>) -> 
         }
         credential::listed(record, provider, &mut logins, context)
     } else {
-        vec![credential::single(record, provider, &mut logins, context)]
+        vec![credential::single(record, provider, detour, &mut logins, context)]
     };
     pool::check(&drafts, context);
     let users = user::check(record, &drafts, context);

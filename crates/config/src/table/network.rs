@@ -70,12 +70,12 @@ static DIRECT_FIELDS: &[Field] = &[
 static PROXY: &[Field] = &[
     required("server", Kind::Text(&format::HOST), "The address of the proxy."),
     required("server_port", SERVER_PORT, "The port of the proxy."),
-    optional("username", Kind::Text(&format::ANY), "The user name at the proxy."),
+    optional("username", Kind::Text(&format::SECRET), "The user name at the proxy."),
     optional("password", Kind::Text(&format::SECRET), "The password at the proxy."),
 ];
 
 static HTTP_FIELDS: &[Field] = &[
-    optional("path", Kind::Text(&format::ANY), "The path of requests to the proxy."),
+    optional("path", Kind::Text(&format::URL_PATH), "The path asked for instead of the target."),
     optional("headers", Kind::Headers, "Headers of requests to the proxy."),
     optional("tls", Kind::Object(&tls::OUTBOUND), "TLS to the proxy. Default: off."),
 ];

@@ -17,7 +17,7 @@ static SHARED: &[Field] = &[
     optional(
         "alpn",
         Kind::Listable(&Kind::Text(&format::ALPN)),
-        "Protocols offered. HTTP/2 and HTTP/1.1 always are.",
+        "Protocols offered. A listener always offers HTTP/2 and HTTP/1.1; a proxy may be offered HTTP/1.1 only.",
     ),
     optional("min_version", Kind::Choice(&VERSIONS), "The oldest version spoken. Default: 1.2."),
     optional(

@@ -18,10 +18,15 @@ const GOOD: &str = r#"{
             {"name": "b", "token": "${CANARY}", "credential": "key"}
         ],
         "credentials": [
-            {"tag": "key", "type": "api_key", "api_key": "sk-ant-api03-canary-0123"},
+            {"tag": "key", "type": "api_key", "api_key": "sk-ant-api03-canary-0123", "detour": "proxy"},
             {"tag": "token", "oauth_token": "${file:/run/canary}"}
         ],
         "headers": {"x-secret": ["canary-in-a-header-0123", "${CANARY}"], "authorization": "canary"}
+    }],
+    "outbounds": [{
+        "type": "http", "tag": "proxy", "server": "h", "server_port": 1,
+        "username": "canary-user-of-the-proxy-0", "password": "canary-password-0123",
+        "headers": {"x-proxy": "canary-in-a-header-0123"}
     }]
 }"#;
 

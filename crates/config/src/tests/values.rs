@@ -9,8 +9,8 @@ use trunkline_core::secret::{Secret, TokenDigest};
 
 use super::machine;
 use crate::model::{
-    Config, CredentialId, CredentialKind, FastMode, Log, LogFormat, LogLevel, PemSource, ProviderKind,
-    RateLimitHeaders, Timeouts, Tls, TlsVersion, UserId,
+    Config, CredentialId, CredentialKind, FastMode, Log, LogFormat, LogLevel, OutboundKind, PemSource,
+    ProviderKind, ProxyTls, RateLimitHeaders, Timeouts, Tls, TlsVersion, UserId,
 };
 use crate::{BaseUrl, LoginLocation, load};
 
@@ -164,6 +164,50 @@ fn upstreams_are_resolved_from_credential_to_provider() {
     let plain = &config.services[1].credentials[0].upstream;
     assert_eq!(plain.api_url, url("https://api.anthropic.com"));
     assert_eq!((&plain.usage_url, &plain.openai_url, &plain.user_agent), (&None, &None, &None));
+}
+
+#[test]
+fn detours_are_ways_hop_by_hop() {
+    let config = file("outbounds.json");
+    let shown = |credential: &crate::model::Credential| credential.detour.as_ref().map(ToString::to_string);
+    let [https, socks5, chained, direct, without] = config.services[0].credentials.as_slice() else {
+        panic!("not five")
+    };
+    assert_eq!(shown(https).as_deref(), Some("outbound https (https://***:***@proxy.example.com:3129)"));
+    assert_eq!(shown(socks5).as_deref(), Some("outbound socks5 (socks5h://***:***@[::1]:1080)"));
+    assert_eq!(
+        shown(chained).as_deref(),
+        Some(
+            "outbound chain (http://deep.example.com:80), reached through outbound socks4a \
+             (socks4a://10.0.0.3:1080), reached through outbound direct (direct)"
+        )
+    );
+    assert_eq!(shown(direct).as_deref(), Some("outbound direct (direct)"));
+    assert_eq!(without.detour, None);
+    let single = &config.services[1].credentials[0];
+    assert_eq!(shown(single).as_deref(), Some("outbound socks4 (socks4://***:***@10.0.0.2:1080)"));
+
+    let Some(OutboundKind::Http(http)) =
+        https.detour.as_ref().and_then(|way| way.outbounds.first()).map(|outbound| &outbound.kind)
+    else {
+        panic!("no HTTP")
+    };
+    let login = http.server.login.as_ref().unwrap();
+    assert_eq!((login.username.expose(), login.password.expose()), ("user", "token-from-the-environment"));
+    assert_eq!(http.path.as_deref(), Some("/connect"));
+    assert_eq!(
+        http.tls,
+        Some(ProxyTls {
+            server_name: Some("tls.example.com".to_owned()),
+            insecure: true,
+            alpn: vec!["http/1.1".to_owned()],
+            min_version: TlsVersion::V1_3,
+            certificate: Some(PemSource::Path("/here/proxy-ca.pem".into())),
+        })
+    );
+    let timeouts: Vec<_> =
+        chained.detour.iter().flat_map(|way| &way.outbounds).map(|hop| hop.connect_timeout).collect();
+    assert_eq!(timeouts, [Some(Duration::from_secs(5)), None, Some(Duration::from_secs(3))]);
 }
 
 #[test]

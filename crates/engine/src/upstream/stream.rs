@@ -1,4 +1,4 @@
-//! A connection's bytes, in clear or over TLS, as one type.
+//! A connection's bytes, in clear or over TLS, as one type. TLS may lie over TLS: to a provider, through that to a proxy.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,7 +12,17 @@ use tokio_rustls::client::TlsStream;
 #[derive(Debug)]
 pub(crate) enum Stream {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Stream>>),
+}
+
+impl Stream {
+    /// What was agreed by ALPN, in the outermost TLS.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
 }
 
 macro_rules! each {

@@ -1,33 +1,90 @@
-//! The TLS side of outgoing connections: authorities of the system, with a bundled fallback, loaded when the first https
-//! connection is made.
+//! The TLS side of outgoing connections: to providers, and to proxies that want it.
+//!
+//! The system's authorities, with a bundled fallback, are loaded when the first connection needs them.
 
-use std::path::{Path, PathBuf};
+mod any_certificate;
+mod authorities;
+
 use std::sync::Arc;
 
-use rustls::ClientConfig;
-use rustls::RootCertStore;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
 use tokio::sync::OnceCell;
+use tokio_rustls::TlsConnector;
 
-/// TLS settings that are made once, at first use.
+pub use authorities::{Authorities, SystemAuthorities};
+
+use super::dial::{DialError, chain};
+use super::stream::Stream;
+
+/// Whose certificates are accepted.
+#[derive(Debug, Clone)]
+pub enum Trust {
+    /// Those of the system's authorities, and perhaps of more.
+    System(Arc<SystemAuthorities>, Option<Authorities>),
+    /// Those of these authorities alone.
+    Only(Authorities),
+    /// Anyone's: the connection is then safe from listeners on the way, but not from whoever answers.
+    Anyone,
+}
+
+/// TLS settings, made ready at first use.
 #[derive(Debug)]
 pub(crate) struct LazyTls {
-    ca_path: Option<PathBuf>,
+    trust: Trust,
+    alpn: Vec<Vec<u8>>,
+    tls13_only: bool,
     config: OnceCell<Arc<ClientConfig>>,
 }
 
+/// TLS to a proxy.
+#[derive(Debug)]
+pub struct ProxyTls {
+    name: Option<String>,
+    tls: LazyTls,
+}
+
+impl ProxyTls {
+    /// TLS to a proxy whose certificate is for `name`, or else for its host. `alpn`: the protocols to offer, or none.
+    pub fn new(name: Option<String>, trust: Trust, alpn: &[String], tls13_only: bool) -> Self {
+        let alpn = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        Self { name, tls: LazyTls { trust, alpn, tls13_only, config: OnceCell::new() } }
+    }
+
+    /// The handshake with the proxy at `host`.
+    pub(crate) async fn connect(&self, stream: Stream, host: &str) -> Result<Stream, DialError> {
+        self.tls
+            .connect(stream, self.name.as_deref().unwrap_or(host))
+            .await
+            .map_err(|error| error.before("TLS with the proxy failed"))
+    }
+}
+
 impl LazyTls {
-    pub(crate) fn new(ca_path: Option<PathBuf>) -> Self {
-        Self { ca_path, config: OnceCell::new() }
+    /// TLS to a provider.
+    pub(crate) fn to_provider(trust: Trust) -> Self {
+        let alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Self { trust, alpn, tls13_only: false, config: OnceCell::new() }
+    }
+
+    /// The handshake with a server called `name`, a host name or an address without brackets.
+    pub(crate) async fn connect(&self, stream: Stream, name: &str) -> Result<Stream, DialError> {
+        let config = self.get().await.map_err(|why| DialError::new("TLS is not usable", why))?;
+        let name = ServerName::try_from(name.to_owned())
+            .map_err(|error| DialError::new("bad server name", error.to_string()))?;
+        let tls = TlsConnector::from(config)
+            .connect(name, stream)
+            .await
+            .map_err(|error| DialError::new("TLS handshake failed", chain(&error)))?;
+        Ok(Stream::Tls(Box::new(tls)))
     }
 
     /// The settings; an error says which file could not be used.
-    pub(crate) async fn get(&self) -> Result<Arc<ClientConfig>, String> {
+    async fn get(&self) -> Result<Arc<ClientConfig>, String> {
         let make = async {
-            let ca_path = self.ca_path.clone();
+            let (trust, alpn, tls13_only) = (self.trust.clone(), self.alpn.clone(), self.tls13_only);
             // Reading the system's store takes tens of milliseconds of file access.
-            tokio::task::spawn_blocking(move || client_config(ca_path.as_deref()))
+            tokio::task::spawn_blocking(move || client_config(&trust, alpn, tls13_only))
                 .await
                 .map_err(|_| "the certificate store could not be read".to_owned())?
         };
@@ -35,28 +92,31 @@ impl LazyTls {
     }
 }
 
-fn client_config(ca_path: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(native.certs);
-    if roots.is_empty() {
-        // Containers without a store.
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    if let Some(path) = ca_path {
-        let certificates = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| format!("ca_path {}: {error}", path.display()))?;
-        if roots.add_parsable_certificates(certificates).0 == 0 {
-            return Err(format!("ca_path {}: there is no usable certificate in it", path.display()));
-        }
-    }
+fn client_config(trust: &Trust, alpn: Vec<Vec<u8>>, tls13_only: bool) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let versions = if tls13_only { &[&rustls::version::TLS13][..] } else { rustls::DEFAULT_VERSIONS };
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .map_err(|error| error.to_string())?;
+    let builder = match trust {
+        Trust::System(system, more) => {
+            let mut roots = RootCertStore::clone(&*system.load()?);
+            if let Some(more) = more {
+                more.add_to(&mut roots);
+            }
+            builder.with_root_certificates(roots)
+        }
+        Trust::Only(authorities) => {
+            let mut roots = RootCertStore::empty();
+            authorities.add_to(&mut roots);
+            builder.with_root_certificates(roots)
+        }
+        Trust::Anyone => {
+            let verifier = any_certificate::AnyCertificate::new(&provider);
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+        }
+    };
+    let mut config = builder.with_no_client_auth();
+    config.alpn_protocols = alpn;
     Ok(Arc::new(config))
 }

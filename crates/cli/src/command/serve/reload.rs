@@ -6,9 +6,13 @@ use std::path::PathBuf;
 
 use trunkline_server::{FileWatch, Server, tls_files};
 
-use super::changes::Changes;
 use crate::configuration;
 use crate::logging::Logging;
+
+/// The files whose changes matter.
+pub(super) fn files(configuration: Option<&PathBuf>, tls: &[PathBuf]) -> Vec<PathBuf> {
+    configuration.into_iter().chain(tls).cloned().collect()
+}
 
 /// A server with everything that a reload touches.
 pub(super) struct Reloader {
@@ -27,19 +31,9 @@ impl Reloader {
         logging: Logging,
         file: Option<PathBuf>,
         listen: Option<SocketAddr>,
+        watch: Option<FileWatch>,
     ) -> Self {
-        Self { server, logging, file, listen, watch: None }
-    }
-
-    /// Watches the files, and tells `changes`.
-    pub(super) fn watch(&mut self, changes: &Changes) {
-        let changes = changes.clone();
-        match FileWatch::start(self.files(&tls_files(self.server.config())), move |changed| {
-            changes.note(changed);
-        }) {
-            Ok(watch) => self.watch = Some(watch),
-            Err(error) => tracing::warn!(%error, "files are not watched: changes count on SIGHUP only"),
-        }
+        Self { server, logging, file, listen, watch }
     }
 
     pub(super) fn into_server(self) -> Server {
@@ -113,12 +107,12 @@ impl Reloader {
             return;
         }
         match self.server.reload_tls() {
-            Ok(()) => tracing::info!("certificates and keys reloaded"),
+            Ok(()) => tracing::info!("certificates reloaded"),
             Err(error) => tracing::error!("{error}: the ones before stay in use"),
         }
     }
 
     fn files(&self, tls: &[PathBuf]) -> Vec<PathBuf> {
-        self.file.iter().chain(tls).cloned().collect()
+        files(self.file.as_ref(), tls)
     }
 }
