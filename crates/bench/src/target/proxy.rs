@@ -104,6 +104,11 @@ impl Launch<'_> {
                 fs::write(&file, configuration::nginx(directory, listen, self.upstream, single_process))?;
                 vec!["-p".into(), directory.into(), "-e".into(), "stderr".into(), "-c".into(), file.into()]
             }
+            Target::Haproxy => {
+                fs::write(&file, configuration::haproxy(listen, self.upstream))?;
+                // One process in the foreground.
+                vec!["-db".into(), "-f".into(), file.into()]
+            }
             Target::Trunkline => {
                 fs::write(&file, configuration::trunkline(listen, self.upstream))?;
                 vec!["serve".into(), "-c".into(), file.into()]
