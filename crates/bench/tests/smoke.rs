@@ -8,14 +8,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
 const BENCH: &str = env!("CARGO_BIN_EXE_trunkline-bench");
 
 /// The binary of the product in the same profile. A test of the whole workspace has built it; alone, this crate does not
-/// depend on it, and it is built here.
-fn trunkline() -> PathBuf {
+/// depend on it, and it is built here if it is missing; one that is there is taken as it is.
+static TRUNKLINE: LazyLock<PathBuf> = LazyLock::new(|| {
     let binary = Path::new(BENCH).with_file_name("trunkline");
     if !binary.is_file() {
         let mut build = Command::new(env!("CARGO"));
@@ -25,7 +26,7 @@ fn trunkline() -> PathBuf {
         assert!(status.success() && binary.is_file(), "trunkline was not built at {}", binary.display());
     }
     binary
-}
+});
 
 fn bench(arguments: &[&str]) -> Output {
     let output = Command::new(BENCH).args(arguments).stdin(Stdio::null()).output().expect("trunkline-bench");
@@ -51,10 +52,9 @@ fn has(results: &Value, scenario: &str, metric: &str, target: &str) -> bool {
 
 #[test]
 fn measures_every_scenario_and_compares() {
-    let trunkline = trunkline();
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("results.json");
-    let (trunkline, json) = (trunkline.to_str().expect("a path"), file.to_str().expect("a path"));
+    let (trunkline, json) = (TRUNKLINE.to_str().expect("a path"), file.to_str().expect("a path"));
     let output = bench(&[
         "run",
         "--proxy=direct,bare,trunkline",
@@ -98,10 +98,9 @@ fn measures_every_scenario_and_compares() {
 
 #[test]
 fn baselines_are_measured_or_reported_as_missing() {
-    let trunkline = trunkline();
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("results.json");
-    let (trunkline, json) = (trunkline.to_str().expect("a path"), file.to_str().expect("a path"));
+    let (trunkline, json) = (TRUNKLINE.to_str().expect("a path"), file.to_str().expect("a path"));
     let arguments = ["run", "--scale=tiny", "--reps=1", "--scenario=small,burst-16-single", "--json", json];
     let output = bench(&[&arguments[..], &["--trunkline", trunkline]].concat());
     assert!(output.status.success(), "{}", output.status);
@@ -124,7 +123,6 @@ fn counts_instructions_where_valgrind_is() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("counts.json");
     let json = file.to_str().expect("a path");
-    let trunkline = trunkline();
     let output = bench(&[
         "callgrind",
         "--reps=1",
@@ -132,7 +130,7 @@ fn counts_instructions_where_valgrind_is() {
         "--scenario=request,event-16,fn-normal-path",
         "--proxy=bare,trunkline",
         "--trunkline",
-        trunkline.to_str().expect("a path"),
+        TRUNKLINE.to_str().expect("a path"),
         "--json",
         json,
     ]);
