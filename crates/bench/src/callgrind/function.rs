@@ -6,9 +6,10 @@ use std::hint::black_box;
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use clap::ValueEnum;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use trunkline_core::auth::{TokenTable, presented_token};
-use trunkline_core::headers::{forwarded_request, forwarded_response};
+use trunkline_core::headers::{SetAnew, forwarded_request, forwarded_response};
 use trunkline_core::provider::Provider as _;
 use trunkline_core::provider::claude::Claude;
 use trunkline_core::request_head::is_contradictory;
@@ -31,8 +32,11 @@ const EXTRA: usize = 4;
 /// A function of the request path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Function {
-    /// `headers::forwarded_request` on the headers of Claude Code.
+    /// `headers::forwarded_request` on the headers of Claude Code, on the way to HTTP/1.1: nothing has to go.
     ForwardedRequest,
+    /// The same on the way to HTTP/2: some have to go.
+    #[value(name = "forwarded-request-http2")]
+    ForwardedRequestHttp2,
     /// `headers::forwarded_response` on the headers of the provider, the map consumed.
     ForwardedResponse,
     /// `auth::presented_token` and `TokenTable::find` among 16 users.
@@ -72,10 +76,13 @@ impl Function {
         let (head, body) = request.split_at(head_length);
         let headers = header_map(head)?;
         match self {
-            Self::ForwardedRequest => {
-                let sent = forwarded_request(&headers, EXTRA).len();
-                ensure!(sent > 0 && sent < headers.len(), "{sent} of {} headers went through", headers.len());
-                repeat(calls, || forwarded_request(black_box(&headers), EXTRA));
+            Self::ForwardedRequest | Self::ForwardedRequestHttp2 => {
+                let is_http1 = self == Self::ForwardedRequest;
+                let anew = SetAnew { authorization: &AUTHORIZATION, is_http1 };
+                let sent = forwarded_request(&headers, anew, EXTRA).len();
+                let whole = sent == headers.len();
+                ensure!(sent > 0 && whole == is_http1, "{sent} of {} headers went through", headers.len());
+                repeat(calls, || forwarded_request(black_box(&headers), black_box(anew), EXTRA));
             }
             Self::ForwardedResponse => {
                 let headers = header_map(json_head().as_bytes())?;
