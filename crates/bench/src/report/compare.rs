@@ -17,7 +17,7 @@ use crate::target::Target;
 const ENOUGH: usize = 4;
 
 /// The change of an instruction count, as a share, that is still noise. Repeated counts of whole programs are within a
-/// tenth of it; the moments at which timers fire move them.
+/// fifth of it; the moments at which timers fire move them.
 const COUNT_NOISE: f64 = 0.001;
 
 /// Whether a change is more than noise.
