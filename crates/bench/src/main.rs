@@ -1,4 +1,4 @@
-//! Measures Trunkline against nginx, a featureless hyper proxy and no proxy at all.
+//! Measures Trunkline against nginx, HAProxy, a featureless hyper proxy and no proxy at all.
 //!
 //! The load client and the upstream share one process and one core; the proxy under test has the other. Every
 //! figure is taken in the same run, target after target, so that the ratios hold although the machine changes.
@@ -12,11 +12,13 @@
 mod args;
 mod bare;
 mod callgrind;
+mod chosen;
 mod host;
 mod load;
 mod number;
 mod report;
 mod run;
+mod scale;
 mod scenario;
 mod target;
 
@@ -27,6 +29,7 @@ use clap::Parser as _;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use crate::args::{Args, CallgrindArgs, Command, RunArgs};
+use crate::report::Results;
 
 /// The allocator Trunkline uses, so that the bare proxy differs from it in features only.
 #[global_allocator]
@@ -50,6 +53,15 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => runtime.block_on(measure(run::run(args))),
         Command::Callgrind(args) => runtime.block_on(measure(callgrind::run(args))),
         Command::Bare(args) => runtime.block_on(bare::serve(args)),
+        Command::Compare(args) => {
+            let (old, new) = (Results::read(&args.old)?, Results::read(&args.new)?);
+            print!("{}", report::compare(&old, &new, &args.proxy)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Function(args) => {
+            args.function.call(args.calls, args.prepared)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

@@ -1,15 +1,14 @@
 //! The whole measurement: scenario after scenario, the targets taking turns within each.
 
-use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 
 use crate::args::RunArgs;
-use crate::host::{Cores, Machine};
+use crate::chosen::chosen;
 use crate::load::Upstream;
-use crate::report::{Failure, Results, render};
+use crate::report::{Failure, Kind, Results, render};
 use crate::scenario::{Bench, Scenario};
 use crate::target::{Launch, Located, Target};
 
@@ -19,33 +18,38 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// Measures and reports; a measurement that fails does not end the run.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let cores = args.supervised.context("not supervised")?;
-    let scenarios = chosen(&args.only, args.quick)?;
-    let mut targets = args.targets.clone();
-    targets.sort_unstable();
-    targets.dedup();
-    let programs = Located::find(&args.programs, &targets)?;
+    let scenarios = chosen(Scenario::all(args.scale), &args.scenario)?;
+    let programs = Located::find(&args.programs, &args.proxy)?;
+    for left_out in programs.left_out() {
+        eprintln!("left out: {}", left_out.reason);
+    }
+    let mut targets = programs.targets().to_vec();
     let upstream = Upstream::start().await?;
     let bench = Bench {
         upstream: &upstream,
         launch: Launch { programs: &programs, cores, upstream: upstream.address() },
-        quick: args.quick,
+        scale: args.scale,
     };
-    let mut results = Results::new(args.reps, args.quick, describe(cores), programs.versions());
+    let mut results = Results::new(Kind::Run, args.reps, args.scale, cores, &programs);
     for scenario in scenarios {
         for rep in 0..args.reps {
             eprintln!("{scenario}, repetition {} of {}", rep + 1, args.reps);
             for &target in targets.iter().filter(|target| scenario.applies_to(**target)) {
                 measure(bench, scenario, target, rep, &mut results).await;
             }
-            // The next repetition begins with another target, so that none always follows the same one.
+            // The next repetition begins with another target, so that none is always the first after a pause.
             targets.rotate_left(1);
         }
     }
+    conclude(&mut results, args.json.as_deref())
+}
+
+/// Prints and writes the results; the exit code says whether every measurement succeeded.
+pub(crate) fn conclude(results: &mut Results, json: Option<&std::path::Path>) -> anyhow::Result<ExitCode> {
     results.complete();
-    println!("{}", render(&results)?);
-    if let Some(file) = &args.json {
-        let json = serde_json::to_string_pretty(&results)?;
-        fs::write(file, json + "\n").with_context(|| format!("failed to write {}", file.display()))?;
+    println!("{}", render(results)?);
+    if let Some(file) = json {
+        results.write(file)?;
     }
     Ok(if results.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -54,27 +58,13 @@ async fn measure(bench: Bench<'_>, scenario: Scenario, target: Target, rep: u32,
     let measured = tokio::time::timeout(LIMIT, scenario.measure(bench, target)).await;
     match measured.with_context(|| format!("not done after {LIMIT:?}")).flatten() {
         Ok(samples) => results.add(&scenario.to_string(), target, rep, &samples),
-        Err(error) => {
-            eprintln!("{scenario} of {target} failed: {error:#}");
-            let error = format!("{error:#}");
-            results.failures.push(Failure { scenario: scenario.to_string(), target, rep, error });
-        }
+        Err(error) => fail(results, &scenario.to_string(), target, rep, &error),
     }
 }
 
-fn chosen(only: &[String], quick: bool) -> anyhow::Result<Vec<Scenario>> {
-    let all = Scenario::all(quick);
-    let names = || all.iter().map(Scenario::to_string).collect::<Vec<_>>();
-    if let Some(unknown) = only.iter().find(|prefix| !names().iter().any(|name| name.starts_with(*prefix))) {
-        anyhow::bail!("no scenario begins with {unknown}; there are {}", names().join(", "));
-    }
-    let wanted = |name: String| only.is_empty() || only.iter().any(|prefix| name.starts_with(prefix));
-    let scenarios: Vec<Scenario> =
-        all.iter().copied().filter(|scenario| wanted(scenario.to_string())).collect();
-    ensure!(!scenarios.is_empty(), "nothing to measure");
-    Ok(scenarios)
-}
-
-fn describe(cores: Cores) -> Machine {
-    Machine::describe(cores.describe())
+/// Notes a measurement that did not succeed.
+pub(crate) fn fail(results: &mut Results, scenario: &str, target: Target, rep: u32, error: &anyhow::Error) {
+    let error = format!("{error:#}");
+    eprintln!("{scenario} of {target} failed: {error}");
+    results.failures.push(Failure { scenario: scenario.to_owned(), target, rep, error });
 }

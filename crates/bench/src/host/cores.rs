@@ -47,6 +47,11 @@ impl Cores {
         taskset(self.0.map(|pair| pair.proxy))
     }
 
+    /// The core of the proxy, where there is one.
+    pub(crate) fn proxy(self) -> Option<u32> {
+        self.0.map(|pair| pair.proxy)
+    }
+
     /// What a reader of the report needs to know.
     pub(crate) fn describe(self) -> String {
         match self.0 {

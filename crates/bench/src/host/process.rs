@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::number::nanos;
 
@@ -68,12 +69,12 @@ impl ProcessTree {
 
     /// Kills the tree, the root first so that it starts nothing anew.
     pub(crate) fn kill(self) {
-        signal("KILL", &self.pids());
+        signal(Signal::KILL, &self.pids());
     }
 
     /// Asks the root to end.
     pub(crate) fn terminate(self) {
-        signal("TERM", &[self.root]);
+        signal(Signal::TERM, &[self.root]);
     }
 }
 
@@ -140,11 +141,11 @@ fn numbered(directory: &str) -> Vec<u32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Sends a signal through kill(1), since the standard library has no call for it; a process already gone is fine.
-fn signal(name: &str, pids: &[u32]) {
-    let pids = pids.iter().map(u32::to_string);
-    let killing = Command::new("kill").arg("-s").arg(name).args(pids).stderr(Stdio::null()).status();
-    drop(killing);
+/// Sends a signal; a process that has already gone is fine.
+fn signal(signal: Signal, pids: &[u32]) {
+    for pid in pids.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)) {
+        let _ = kill_process(pid, signal);
+    }
 }
 
 #[cfg(test)]

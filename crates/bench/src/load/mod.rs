@@ -10,4 +10,4 @@ mod wire;
 pub(crate) use self::client::Client;
 pub(crate) use self::event::{EVENT_LENGTH, EventReader};
 pub(crate) use self::request::messages_request;
-pub(crate) use self::upstream::{Reply, Upstream};
+pub(crate) use self::upstream::{Reply, Upstream, json_head};

@@ -46,11 +46,14 @@ fn body(length: usize, session: &str, stream: bool) -> String {
          \"{{\\\"device_id\\\":\\\"{device}\\\",\\\"account_uuid\\\":\\\"\\\",\\\"session_id\\\":\\\"{session}\\\"}}\"}},\
          \"max_tokens\":64000,\"thinking\":{{\"type\":\"adaptive\"}}{stream}}}"
     );
-    let text = "The quick brown fox jumps over the lazy dog. ";
+    // Source code, as agents send it: an escape every twenty characters or so.
+    let line = r#"    println!(\"{count} of {total}\");\n    total += count;\n"#;
     let missing = length.saturating_sub(start.len() + end.len());
     let mut body = String::with_capacity(length);
     body.push_str(start);
-    body.extend(text.chars().cycle().take(missing));
+    body.push_str(&line.repeat(missing / line.len()));
+    // No part of a line, which might end within an escape.
+    body.push_str(&" ".repeat(missing % line.len()));
     body.push_str(&end);
     body
 }

@@ -5,13 +5,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, interval_at};
 
-use super::event::{self, EventClock};
+use super::event::{self, EVENT_LENGTH, EventClock};
 use super::message::{Kind, Message};
 use super::wire::read_once;
 
@@ -44,6 +45,14 @@ pub(crate) enum Reply {
         /// How many events, each in a chunk of its own, go into one write.
         per_write: usize,
     },
+    /// The same in step with the client: each write waits until the one before it has arrived, so that a proxy reads the
+    /// same pieces every time. For one stream at a time, whose client tells [`Upstream::received`].
+    Stepped {
+        /// The number of events.
+        events: usize,
+        /// How many events, each in a chunk of its own, go into one write.
+        per_write: usize,
+    },
     /// With a stream that goes on at a steady pace until the client leaves.
     Paced {
         /// The time between two events.
@@ -65,6 +74,9 @@ pub(crate) struct Upstream {
 struct Shared {
     reply: Cell<Reply>,
     clock: EventClock,
+    /// How much of the body of the running [`Reply::Stepped`] has arrived, and whom to tell.
+    received: Cell<usize>,
+    progress: Notify,
 }
 
 // === impl Upstream ===
@@ -75,7 +87,12 @@ impl Upstream {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("failed to start the upstream")?;
         let address = listener.local_addr()?;
-        let shared = Rc::new(Shared { reply: Cell::new(Reply::Json), clock: EventClock::start() });
+        let shared = Rc::new(Shared {
+            reply: Cell::new(Reply::Json),
+            clock: EventClock::start(),
+            received: Cell::new(0),
+            progress: Notify::new(),
+        });
         let task = tokio::task::spawn_local(accept(listener, Rc::clone(&shared))).abort_handle();
         Ok(Self { address, shared, task })
     }
@@ -93,6 +110,12 @@ impl Upstream {
     /// Answers from now on like this.
     pub(crate) fn set_reply(&self, reply: Reply) {
         self.shared.reply.set(reply);
+    }
+
+    /// Takes note that so many more bytes of a body have arrived.
+    pub(crate) fn received(&self, bytes: usize) {
+        self.shared.received.set(self.shared.received.get() + bytes);
+        self.shared.progress.notify_one();
     }
 }
 
@@ -121,10 +144,7 @@ async fn accept(listener: TcpListener, shared: Rc<Shared>) {
 async fn serve(mut stream: TcpStream, shared: &Shared) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let mut request = Message::new(Kind::Request);
-    let json = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{HEADERS}content-length: {}\r\n\r\n{ANSWER}",
-        ANSWER.len()
-    );
+    let json = json_head() + ANSWER;
     loop {
         while !request.is_done() {
             let open = read_once(&mut stream, |bytes| {
@@ -139,6 +159,7 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> anyhow::Result<()> {
         match shared.reply.get() {
             Reply::Json => stream.write_all(json.as_bytes()).await?,
             Reply::Burst { events, per_write } => burst(&mut stream, shared.clock, events, per_write).await?,
+            Reply::Stepped { events, per_write } => stepped(&mut stream, shared, events, per_write).await?,
             Reply::Paced { every } => return paced(&mut stream, shared.clock, every).await,
             Reply::Held => return held(&mut stream).await,
         }
@@ -170,6 +191,49 @@ async fn burst(
     Ok(())
 }
 
+/// Sends what [`burst`] sends, each write after the one before it has arrived.
+async fn stepped(
+    stream: &mut TcpStream,
+    shared: &Shared,
+    events: usize,
+    per_write: usize,
+) -> anyhow::Result<()> {
+    shared.received.set(0);
+    stream.write_all(&stream_start()).await?;
+    let mut sent = 1;
+    let mut left = events.saturating_sub(3);
+    while left > 0 {
+        arrived(stream, shared, sent * EVENT_LENGTH).await?;
+        let count = left.min(per_write.max(1));
+        let mut deltas = Vec::new();
+        for _ in 0..count {
+            event::push_delta(&mut deltas, shared.clock);
+        }
+        stream.write_all(&deltas).await?;
+        sent += count;
+        left -= count;
+    }
+    arrived(stream, shared, sent * EVENT_LENGTH).await?;
+    let mut end = Vec::new();
+    event::push_end(&mut end);
+    stream.write_all(&end).await?;
+    Ok(())
+}
+
+/// Waits until so much of the body has arrived.
+async fn arrived(stream: &mut TcpStream, shared: &Shared, bytes: usize) -> anyhow::Result<()> {
+    while shared.received.get() < bytes {
+        tokio::select! {
+            () = shared.progress.notified() => {}
+            left = left(stream) => {
+                left?;
+                bail!("the client left in the middle of an answer");
+            }
+        }
+    }
+    Ok(())
+}
+
 async fn paced(stream: &mut TcpStream, clock: EventClock, every: Duration) -> anyhow::Result<()> {
     stream.write_all(&stream_start()).await?;
     let mut ticks = interval_at(Instant::now() + every, every);
@@ -197,6 +261,14 @@ async fn left(stream: &mut TcpStream) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The head of an answer with one JSON message.
+pub(crate) fn json_head() -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{HEADERS}content-length: {}\r\n\r\n",
+        ANSWER.len()
+    )
+}
+
 fn stream_start() -> Vec<u8> {
     let mut start = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n{HEADERS}\
@@ -206,3 +278,6 @@ fn stream_start() -> Vec<u8> {
     event::push_start(&mut start);
     start
 }
+
+#[cfg(test)]
+mod tests;

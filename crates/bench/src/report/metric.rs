@@ -1,7 +1,10 @@
-//! The metrics, each with its unit.
+//! The metrics, each with its unit and which way is better.
+
+use serde::{Deserialize, Serialize};
 
 /// What a figure says; reports keep this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Metric {
     CpuPerRequest,
     Requests,
@@ -19,6 +22,9 @@ pub(crate) enum Metric {
     MemoryLoaded,
     MemoryPerStream,
     Start,
+    InstructionsPerRequest,
+    InstructionsPerEvent,
+    InstructionsPerCall,
 }
 
 /// One figure of one measurement.
@@ -30,6 +36,15 @@ pub(crate) struct Sample {
     pub(crate) value: f64,
 }
 
+/// Which figures of a metric are the better ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Lower,
+    Higher,
+    /// It explains other figures and is neither good nor bad.
+    Neither,
+}
+
 // === impl Metric ===
 
 impl Metric {
@@ -38,7 +53,7 @@ impl Metric {
         Sample { metric: self, value }
     }
 
-    /// The name in reports.
+    /// The name in tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::CpuPerRequest => "CPU per request",
@@ -54,9 +69,12 @@ impl Metric {
             Self::AddedMedian => "p50 added",
             Self::AddedTail => "p99 added",
             Self::MemoryIdle => "RSS idle",
-            Self::MemoryLoaded => "RSS with 1,000 streams",
+            Self::MemoryLoaded => "RSS with all streams",
             Self::MemoryPerStream => "RSS per stream",
             Self::Start => "start to first answer",
+            Self::InstructionsPerRequest => "per request",
+            Self::InstructionsPerEvent => "per event",
+            Self::InstructionsPerCall => "per call",
         }
     }
 
@@ -75,7 +93,24 @@ impl Metric {
             Self::ProxyCore | Self::LoadCore => "%",
             Self::MemoryIdle | Self::MemoryLoaded => "MB",
             Self::MemoryPerStream => "kB",
+            Self::InstructionsPerRequest | Self::InstructionsPerEvent | Self::InstructionsPerCall => {
+                "instructions"
+            }
         }
+    }
+
+    /// Which way is better.
+    pub(crate) fn direction(self) -> Direction {
+        match self {
+            Self::Requests | Self::Events | Self::UploadRate => Direction::Higher,
+            Self::ProxyCore | Self::LoadCore => Direction::Neither,
+            _ => Direction::Lower,
+        }
+    }
+
+    /// Whether it is counted rather than timed, so that hardly anything moves it but the program itself.
+    pub(crate) fn is_count(self) -> bool {
+        matches!(self, Self::InstructionsPerRequest | Self::InstructionsPerEvent | Self::InstructionsPerCall)
     }
 
     /// The metric of what a proxy adds to this one, if this is a latency.

@@ -1,9 +1,9 @@
 //! Medians and ranges of a few samples.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The samples of one metric of one target, summed up.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) median: f64,
     pub(crate) min: f64,
@@ -20,6 +20,16 @@ impl Summary {
             min: samples.iter().copied().reduce(f64::min)?,
             max: samples.iter().copied().reduce(f64::max)?,
         })
+    }
+
+    /// Whether some value lies within both ranges.
+    pub(crate) fn overlaps(self, other: Self) -> bool {
+        self.min <= other.max && other.min <= self.max
+    }
+
+    /// How far the median of `other` lies from this one, as a share of this one; nothing if this is not positive.
+    pub(crate) fn change_to(self, other: Self) -> Option<f64> {
+        (self.median > 0.0).then(|| other.median / self.median - 1.0)
     }
 }
 
@@ -45,5 +55,22 @@ mod tests {
         assert_eq!(Summary::of(&[3.0, 1.0, 2.0]), Some(Summary { median: 2.0, min: 1.0, max: 3.0 }));
         assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
         assert_eq!(Summary::of(&[]), None);
+    }
+
+    #[test]
+    fn ranges_that_touch_overlap() {
+        let low = Summary { median: 1.5, min: 1.0, max: 2.0 };
+        let high = Summary { median: 3.0, min: 2.0, max: 4.0 };
+        let higher = Summary { median: 3.0, min: 2.1, max: 4.0 };
+        assert!(low.overlaps(high) && high.overlaps(low) && low.overlaps(low));
+        assert!(!low.overlaps(higher) && !higher.overlaps(low));
+    }
+
+    #[test]
+    fn changes_are_shares_of_the_first() {
+        let of = |median| Summary { median, min: median, max: median };
+        assert_eq!(of(2.0).change_to(of(3.0)), Some(0.5));
+        assert_eq!(of(0.0).change_to(of(3.0)), None);
+        assert_eq!(of(-1.0).change_to(of(3.0)), None);
     }
 }

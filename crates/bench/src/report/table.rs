@@ -1,154 +1,135 @@
-//! The table, which is also Markdown.
+//! The report of one run.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use super::record::{Column, Figure, Results};
+use super::markdown::{self, NONE, spread};
+use super::record::{Build, Column, Figure, Kind, Results};
+use crate::scale::Scale;
 use crate::target::Target;
+
+/// The load of the last minute from which on the report warns: one core was not free.
+const BUSY: f64 = 0.5;
 
 /// Renders the results for people.
 pub(crate) fn render(results: &Results) -> Result<String, fmt::Error> {
     let mut text = String::new();
-    let machine = &results.machine;
-    write!(
-        text,
-        "{}, {} cores, Linux {}\n{}\n{} repetition(s){}\n",
-        machine.cpu,
-        machine.cores,
-        machine.kernel,
-        machine.pinning,
-        results.reps,
-        if results.quick { ", cut short: not for publishing" } else { "" },
-    )?;
-    for (target, version) in &results.versions {
-        writeln!(text, "{target}: {version}")?;
-    }
+    origin(&mut text, results)?;
     text.push('\n');
-    text.push_str(&align(&rows(results))?);
-    for failure in &results.failures {
-        write!(
-            text,
-            "\nfailed: {} of {}, repetition {}: {}\n",
-            failure.scenario,
-            failure.target,
-            failure.rep + 1,
-            failure.error
-        )?;
+    text.push_str(&markdown::table(&rows(results, true, |figure| &figure.targets))?);
+    let ratios = rows(results, false, |figure| &figure.ratios);
+    if ratios.len() > 1 {
+        write!(text, "\nAs multiples of {} in the same repetition:\n\n", Target::BASELINE)?;
+        text.push_str(&markdown::table(&ratios)?);
     }
+    notes(&mut text, results)?;
     Ok(text)
 }
 
-fn rows(results: &Results) -> Vec<Vec<String>> {
-    let measured = |target: &Target| results.figures.iter().any(|figure| figure.targets.contains_key(target));
-    let targets: Vec<Target> = Target::ALL.into_iter().filter(measured).collect();
-    let compares = targets.contains(&Target::Nginx) && targets.contains(&Target::Trunkline);
+/// Where the figures come from.
+fn origin(text: &mut String, results: &Results) -> fmt::Result {
+    let machine = &results.machine;
+    let governor = machine.governor.as_deref().unwrap_or("unknown");
+    writeln!(
+        text,
+        "{}, {} cores, governor {governor}, Linux {}",
+        machine.cpu, machine.cores, machine.kernel
+    )?;
+    writeln!(text, "{}", machine.pinning)?;
+    let commit = results.source.commit.as_deref().unwrap_or("unknown");
+    let state = match results.source.clean {
+        Some(true) => "clean",
+        Some(false) => "with changes",
+        None => "state unknown",
+    };
+    writeln!(text, "commit {commit}, {state}")?;
+    writeln!(text, "{} repetition(s)", results.reps)?;
+    for (name, version) in &results.versions {
+        writeln!(text, "{name}: {version}")?;
+    }
+    Ok(())
+}
+
+/// What is missing, what failed, and why the figures are not to be trusted.
+fn notes(text: &mut String, results: &Results) -> fmt::Result {
+    for left_out in &results.left_out {
+        writeln!(text, "\nleft out: {}", left_out.reason)?;
+    }
+    for failure in &results.failures {
+        let (scenario, target, rep) = (&failure.scenario, failure.target, failure.rep + 1);
+        writeln!(text, "\nfailed: {scenario} of {target}, repetition {rep}: {}", failure.error)?;
+    }
+    let mut reasons = Vec::new();
+    if results.build == Build::Debug {
+        reasons.push("this is a debug build".to_owned());
+    }
+    if results.scale != Scale::Full {
+        reasons.push(format!("measurements were cut short (--scale {})", results.scale));
+    }
+    if let Some(load) = results.machine.load.filter(|load| *load > BUSY && results.kind == Kind::Run) {
+        reasons.push(format!("other programs were running (load {load:.1} before the start)"));
+    }
+    if !reasons.is_empty() {
+        writeln!(text, "\nnot for publishing: {}", reasons.join("; "))?;
+    }
+    Ok(())
+}
+
+/// A row for each figure with a column for each target.
+fn rows(
+    results: &Results,
+    has_unit: bool,
+    columns: impl Fn(&Figure) -> &BTreeMap<Target, Column>,
+) -> Vec<Vec<String>> {
+    let present = |target: &Target| results.figures.iter().any(|figure| columns(figure).contains_key(target));
+    let targets: Vec<Target> = Target::ALL.into_iter().filter(present).collect();
     let mut header = vec!["scenario".to_owned(), "metric".to_owned()];
     header.extend(targets.iter().map(Target::to_string));
-    header.extend(compares.then(|| "trunkline / nginx".to_owned()));
     let mut rows = vec![header];
-    for figure in &results.figures {
-        let mut row = vec![figure.scenario.clone(), format!("{}, {}", figure.metric.name(), figure.unit)];
-        row.extend(targets.iter().map(|target| cell(figure.targets.get(target))));
-        row.extend(compares.then(|| ratio(figure)));
+    for figure in results.figures.iter().filter(|figure| !columns(figure).is_empty()) {
+        let mut row = vec![figure.scenario.clone(), label(figure, has_unit)];
+        row.extend(targets.iter().map(|target| cell(columns(figure).get(target))));
         rows.push(row);
     }
     rows
 }
 
+/// What a figure says, with its unit unless it has none.
+pub(super) fn label(figure: &Figure, has_unit: bool) -> String {
+    let name = figure.metric.name();
+    if has_unit { format!("{name}, {}", figure.unit) } else { name.to_owned() }
+}
+
 fn cell(column: Option<&Column>) -> String {
-    match column.and_then(|column| Some((column.summary?, column.samples.len()))) {
-        None => "–".to_owned(),
-        Some((summary, 1)) => number(summary.median),
-        Some((summary, _)) => {
-            format!("{} ({} to {})", number(summary.median), number(summary.min), number(summary.max))
-        }
-    }
-}
-
-fn ratio(figure: &Figure) -> String {
-    let median = |target| Some(figure.targets.get(&target)?.summary?.median);
-    match (median(Target::Trunkline), median(Target::Nginx)) {
-        (Some(trunkline), Some(nginx)) if nginx > 0.0 => format!("{:.2}", trunkline / nginx),
-        _ => "–".to_owned(),
-    }
-}
-
-/// Three significant digits, but every digit before the point.
-fn number(value: f64) -> String {
-    let decimals = match value.abs() {
-        100.0.. => 0,
-        10.0..100.0 => 1,
-        _ => 2,
-    };
-    group(&format!("{value:.decimals$}"))
-}
-
-/// Puts commas between thousands.
-fn group(number: &str) -> String {
-    let (whole, fraction) =
-        number.split_once('.').map_or((number, None), |(whole, part)| (whole, Some(part)));
-    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
-    let mut grouped = sign.to_owned();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    if let Some(fraction) = fraction {
-        grouped.push('.');
-        grouped.push_str(fraction);
-    }
-    grouped
-}
-
-fn align(rows: &[Vec<String>]) -> Result<String, fmt::Error> {
-    let columns = rows.first().map_or(0, Vec::len);
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| {
-            rows.iter().filter_map(|row| row.get(column)).map(|text| text.chars().count()).max().unwrap_or(0)
-        })
-        .collect();
-    let mut text = String::new();
-    for (index, row) in rows.iter().enumerate() {
-        for (cell, &width) in row.iter().zip(&widths) {
-            write!(text, "| {cell:width$} ")?;
-        }
-        text.push_str("|\n");
-        if index == 0 {
-            for &width in &widths {
-                write!(text, "|{:-<1$}", "", width + 2)?;
-            }
-            text.push_str("|\n");
-        }
-    }
-    Ok(text)
+    column
+        .and_then(|column| Some(spread(column.summary?, column.samples.len())))
+        .unwrap_or_else(|| NONE.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::record;
     use super::*;
+    use crate::report::{Failure, snapshot};
+    use crate::target::LeftOut;
 
     #[test]
-    fn renders_what_was_measured() {
-        let expected = "\
-a cpu, 2 cores, Linux 6.1
-two cores
-2 repetition(s)
-nginx: nginx/1.22.1
-
-| scenario   | metric        | direct           | nginx                     |
-|------------|---------------|------------------|---------------------------|
-| first-byte | p50, µs       | 150 (100 to 200) | 375 (350 to 400)          |
-| first-byte | p50 added, µs | –                | 225 (200 to 250)          |
-| small      | requests, /s  | –                | 12,346 (12,346 to 12,346) |
-";
-        assert_eq!(render(&record::tests::results()).unwrap(), expected);
+    fn shows_what_was_measured() {
+        snapshot::check("report.txt", &render(&record::tests::results()).unwrap());
     }
 
     #[test]
-    fn numbers_keep_three_digits() {
-        let shown: Vec<_> = [0.0, 0.254, 12.34, -567.8, 1_234_567.8].map(number).into();
-        assert_eq!(shown, ["0.00", "0.25", "12.3", "-568", "1,234,568"]);
+    fn shows_what_is_missing_and_what_failed() {
+        let mut results = record::tests::empty();
+        results.scale = Scale::Tiny;
+        results.build = Build::Debug;
+        results.machine.load = Some(3.0);
+        results.source.clean = Some(false);
+        results.left_out.push(LeftOut { target: Target::Haproxy, reason: "haproxy is not installed".into() });
+        let (scenario, error) = ("small".to_owned(), "reset".to_owned());
+        results.failures.push(Failure { scenario, target: Target::Bare, rep: 1, error });
+        results.add("small", Target::Trunkline, 0, &[crate::report::Metric::CpuPerRequest.of(17.0)]);
+        results.complete();
+        snapshot::check("troubles.txt", &render(&results).unwrap());
     }
 }

@@ -22,13 +22,14 @@ const SETTLE: Duration = Duration::from_millis(500);
 pub(super) async fn measure(bench: Bench<'_>, target: Target) -> anyhow::Result<Vec<Sample>> {
     let Subject { address, proxy } = bench.prepare(target).await?;
     let Some(proxy) = proxy else { bail!("no proxy whose memory could be read") };
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(bench.spend(SETTLE)).await;
     let idle = proxy.processes().resident();
 
     bench.upstream.set_reply(Reply::Held);
     let mut opening = JoinSet::new();
-    let mut open = Vec::with_capacity(STREAMS);
-    for stream in 0..STREAMS {
+    let streams = bench.scale.count(STREAMS);
+    let mut open = Vec::with_capacity(streams);
+    for stream in 0..streams {
         if opening.len() == OPENING {
             open.push(opening.join_next().await.context("nothing is opening")???);
         }
@@ -41,7 +42,7 @@ pub(super) async fn measure(bench: Bench<'_>, target: Target) -> anyhow::Result<
     while let Some(client) = opening.join_next().await {
         open.push(client??);
     }
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(bench.spend(SETTLE)).await;
     let loaded = proxy.processes().resident();
     let per_stream = float(loaded.saturating_sub(idle)) / float(count(open.len()));
     Ok(vec![

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::load::Upstream;
 use crate::report::{Metric, Sample};
+use crate::scale::Scale;
 use crate::target::{Launch, Proxy, Target};
 
 /// The longest that a proxy may take to start.
@@ -54,15 +55,15 @@ pub(crate) struct Bench<'a> {
     pub(crate) upstream: &'a Upstream,
     /// How proxies are started.
     pub(crate) launch: Launch<'a>,
-    /// Whether to measure briefly.
-    pub(crate) quick: bool,
+    /// How much is measured.
+    pub(crate) scale: Scale,
 }
 
 // === impl Scenario ===
 
 impl Scenario {
-    /// The scenarios of a full or of a quick run.
-    pub(crate) fn all(quick: bool) -> Vec<Self> {
+    /// The scenarios of a run at this scale.
+    pub(crate) fn all(scale: Scale) -> Vec<Self> {
         let mut all = vec![
             Self::Small,
             Self::Burst { streams: 16, per_write: 16 },
@@ -76,7 +77,7 @@ impl Scenario {
             Self::Memory,
             Self::Start,
         ];
-        if quick {
+        if scale != Scale::Full {
             all.retain(|scenario| {
                 !matches!(
                     scenario,
@@ -126,9 +127,9 @@ impl fmt::Display for Scenario {
 // === impl Bench ===
 
 impl Bench<'_> {
-    /// A duration, or a quarter of it in a quick run.
+    /// A duration at the scale of this run.
     fn spend(&self, full: Duration) -> Duration {
-        if self.quick { full / 4 } else { full }
+        self.scale.time(full)
     }
 
     /// Starts the target's proxy, if it has one, and waits until it answers.
@@ -167,8 +168,8 @@ mod tests {
     #[test]
     fn names_are_unique() {
         let names: std::collections::BTreeSet<String> =
-            Scenario::all(false).iter().map(Scenario::to_string).collect();
-        assert_eq!(names.len(), Scenario::all(false).len());
+            Scenario::all(Scale::Full).iter().map(Scenario::to_string).collect();
+        assert_eq!(names.len(), Scenario::all(Scale::Full).len());
     }
 
     #[test]

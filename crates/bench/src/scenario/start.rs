@@ -13,8 +13,9 @@ const STARTS: usize = 5;
 /// Starts the proxy several times.
 pub(super) async fn measure(bench: Bench<'_>, target: Target) -> anyhow::Result<Vec<Sample>> {
     bench.upstream.set_reply(Reply::Json);
-    let mut times = Vec::with_capacity(STARTS);
-    for _ in 0..STARTS {
+    let starts = bench.scale.count(STARTS);
+    let mut times = Vec::with_capacity(starts);
+    for _ in 0..starts {
         let begun = Instant::now();
         let mut proxy = bench.launch.proxy(target)?;
         proxy.ready(READY).await?;

@@ -99,6 +99,10 @@ async fn run(
         tokio::time::sleep(bench.spend(WARM_UP)).await;
         let before = Moment::read(&tally, processes);
         tokio::time::sleep(bench.spend(WINDOW)).await;
+        // A short window on a slow machine may see nothing.
+        while tally.exchanges.get() == before.exchanges {
+            tokio::time::sleep(bench.spend(WARM_UP)).await;
+        }
         Moment::read(&tally, processes).since(&before)
     };
     tokio::select! {

@@ -7,13 +7,13 @@ mod proxy;
 use std::fmt;
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-pub(crate) use self::programs::Located;
+pub(crate) use self::programs::{LeftOut, Located};
 pub(crate) use self::proxy::{Launch, Proxy};
 
 /// What stands between the client and the upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Target {
     /// Nothing: what the load itself costs, and the base of added latencies.
@@ -22,6 +22,8 @@ pub(crate) enum Target {
     Bare,
     /// nginx, without buffering.
     Nginx,
+    /// HAProxy, without waiting for more to send.
+    Haproxy,
     /// Trunkline.
     Trunkline,
 }
@@ -30,7 +32,10 @@ pub(crate) enum Target {
 
 impl Target {
     /// Everything, in the order of the columns.
-    pub(crate) const ALL: [Self; 4] = [Self::Direct, Self::Bare, Self::Nginx, Self::Trunkline];
+    pub(crate) const ALL: [Self; 5] = [Self::Direct, Self::Bare, Self::Nginx, Self::Haproxy, Self::Trunkline];
+
+    /// The one that ratios are taken to.
+    pub(crate) const BASELINE: Self = Self::Nginx;
 
     /// The name on the command line and in reports.
     pub(crate) fn name(self) -> &'static str {
@@ -38,6 +43,7 @@ impl Target {
             Self::Direct => "direct",
             Self::Bare => "bare",
             Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
             Self::Trunkline => "trunkline",
         }
     }

@@ -21,6 +21,10 @@ const PROBE: Duration = Duration::from_micros(200);
 /// How long a proxy with several processes may take to end them.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How long until a proxy that is still there is asked to end again. nginx sleeps through a signal that comes between its
+/// look for signals and its wait for events, which is likely under valgrind.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// How much of a proxy's own output is shown when it fails.
 const SHOWN: usize = 2000;
 
@@ -104,6 +108,11 @@ impl Launch<'_> {
                 fs::write(&file, configuration::nginx(directory, listen, self.upstream, single_process))?;
                 vec!["-p".into(), directory.into(), "-e".into(), "stderr".into(), "-c".into(), file.into()]
             }
+            Target::Haproxy => {
+                fs::write(&file, configuration::haproxy(listen, self.upstream))?;
+                // One process in the foreground.
+                vec!["-db".into(), "-f".into(), file.into()]
+            }
             Target::Trunkline => {
                 fs::write(&file, configuration::trunkline(listen, self.upstream))?;
                 vec!["serve".into(), "-c".into(), file.into()]
@@ -154,7 +163,12 @@ impl Proxy {
     pub(crate) async fn end(&mut self, limit: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + limit;
         self.processes().terminate();
+        let mut again = Instant::now() + AGAIN;
         while self.child.try_wait()?.is_none() {
+            if Instant::now() > again {
+                self.processes().terminate();
+                again += AGAIN;
+            }
             if Instant::now() > deadline {
                 bail!("still running {limit:?} after SIGTERM\n{}", self.output());
             }
