@@ -7,19 +7,32 @@
 //! [`auth`] whose it is, [`provider`] what it means, [`scan`] reads what is needed from its body, [`headers`] what
 //! of it goes on to the provider and what of the answer comes back, and [`fault`] is every way in which we
 //! ourselves say no.
+//!
+//! The life of a credential: [`login`] is what its file gives, [`refresh`] when and how it is renewed, [`auth_recovery`]
+//! what to do when the provider refuses it on a request, [`availability`] whether it may be used, and [`plan`] how much
+//! it weighs.
 
 pub mod auth;
+pub mod auth_recovery;
+pub mod availability;
+mod civil_time;
 pub mod client_address;
+pub mod document;
 pub mod fault;
 pub mod glob;
 pub mod headers;
 pub mod http2_frames;
+pub mod json_edit;
 pub mod login;
+pub mod plan;
 pub mod provider;
+pub mod refresh;
 pub mod request_head;
 pub mod request_id;
+pub mod retry_after;
 pub mod scan;
 pub mod secret;
+pub mod span;
 pub mod target;
 pub mod throttle;
 pub mod web_guard;

@@ -2,6 +2,8 @@
 //! functions. No code outside `provider/` asks which provider it serves.
 
 pub mod claude;
+pub mod codex;
+mod login_format;
 
 use std::fmt::Debug;
 
@@ -9,9 +11,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::fault::Fault;
-use crate::login::{Login, LoginError};
 use crate::scan::{Found, Wanted};
 use crate::secret::Secret;
+
+pub use login_format::{LoginFormat, Probe, ProbeTarget, Profile};
 
 /// What a request to a service is for, by method and path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +65,9 @@ pub struct OwnAnswer {
     pub body: Bytes,
 }
 
-/// A provider, as facts. Implementations are zero-sized; every function is pure.
-pub trait Provider: Debug + Send + Sync + 'static {
+/// A provider, as facts. Implementations are zero-sized; every function is pure. What concerns its logins is in
+/// [`LoginFormat`].
+pub trait Provider: LoginFormat {
     /// Its name in logs and on the command line.
     fn name(&self) -> &'static str;
 
@@ -89,12 +93,6 @@ pub trait Provider: Debug + Send + Sync + 'static {
 
     /// Whether the request asks for the mode that costs its account extra (Claude: fast mode).
     fn asks_extra_usage(&self, headers: &HeaderMap) -> bool;
-
-    /// Reads a login file.
-    fn read_login(&self, text: &[u8]) -> Result<Login, LoginError>;
-
-    /// What tells the owner to log in again.
-    fn login_hint(&self) -> &'static str;
 
     /// The environment variables that point a client at `base_url` with a user's `token`.
     fn client_variables(&self, base_url: &str, token: &str) -> Vec<(&'static str, String)>;

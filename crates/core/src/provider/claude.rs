@@ -4,16 +4,25 @@
 //! each fact below.
 
 mod envelope;
+mod keychain;
 mod login;
+mod plan;
+mod refresh;
+
+pub use keychain::keychain_service;
+
+use std::time::SystemTime;
 
 use http::Method;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use crate::fault::Fault;
-use crate::login::{Login, LoginError};
+use crate::login::{Login, LoginError, Plan};
 use crate::provider::{
-    Authorization, MAX_SESSION_ID, OwnAnswer, PreparedAuthorization, Provider, Route, WANTED_COUNT,
+    Authorization, LoginFormat, MAX_SESSION_ID, OwnAnswer, PreparedAuthorization, Probe, ProbeTarget,
+    Profile, Provider, Route, WANTED_COUNT, login_format::refuses_by_code,
 };
+use crate::refresh::{AnswerError, RefreshAnswer, RefreshKind, RefreshRequest};
 use crate::scan::{Found, Wanted};
 
 /// The Claude provider.
@@ -23,6 +32,11 @@ pub struct Claude;
 const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const SESSION_ID: HeaderName = HeaderName::from_static("x-claude-code-session-id");
+
+/// The header that names the version of the API, and the only version there is (fact sheet, 1.2). The API asks for it on
+/// every request to `/v1/`.
+const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const API_VERSION: &str = "2023-06-01";
 
 /// The beta that a request with an OAuth token must name (fact sheet, 1.3).
 const OAUTH_BETA: &str = "oauth-2025-04-20";
@@ -98,14 +112,6 @@ impl Provider for Claude {
         members(headers).any(|member| member.starts_with(FAST_MODE_PREFIX))
     }
 
-    fn read_login(&self, text: &[u8]) -> Result<Login, LoginError> {
-        login::read(text)
-    }
-
-    fn login_hint(&self) -> &'static str {
-        "run \"claude /login\""
-    }
-
     fn client_variables(&self, base_url: &str, token: &str) -> Vec<(&'static str, String)> {
         vec![("ANTHROPIC_BASE_URL", base_url.to_owned()), ("ANTHROPIC_AUTH_TOKEN", token.to_owned())]
     }
@@ -116,6 +122,63 @@ impl Provider for Claude {
 
     fn hello(&self) -> OwnAnswer {
         envelope::hello()
+    }
+}
+
+impl LoginFormat for Claude {
+    fn read_login(&self, text: &[u8]) -> Result<Login, LoginError> {
+        login::read(text)
+    }
+
+    fn login_hint(&self) -> &'static str {
+        "run \"claude /login\""
+    }
+
+    fn refresh_request(&self, login: &Login, _kind: RefreshKind) -> Option<RefreshRequest> {
+        refresh::request(login)
+    }
+
+    fn read_refresh_answer(
+        &self,
+        before: &Login,
+        raw: &[u8],
+        now: SystemTime,
+    ) -> Result<RefreshAnswer, AnswerError> {
+        refresh::read_answer(before, raw, now)
+    }
+
+    fn refuses_for_good(&self, status: u16, code: Option<&str>) -> bool {
+        refuses_by_code(status, code)
+    }
+
+    fn usage_poll(&self, login: &Login) -> Option<Probe> {
+        self.probe("/api/oauth/usage", &Authorization::OAuth(login.access_token.clone()))
+    }
+
+    fn authorization_check(&self, authorization: &Authorization) -> Option<Probe> {
+        let mut probe = self.probe("/v1/models", authorization)?;
+        probe.headers.insert(VERSION, HeaderValue::from_static(API_VERSION));
+        Some(probe)
+    }
+
+    fn profile_request(&self, login: &Login) -> Option<Probe> {
+        self.probe("/api/oauth/profile", &Authorization::OAuth(login.access_token.clone()))
+    }
+
+    fn read_profile(&self, raw: &[u8]) -> Result<Profile, AnswerError> {
+        plan::read_profile(raw)
+    }
+
+    fn plan_weight(&self, plan: &Plan) -> u32 {
+        plan::weight(plan)
+    }
+}
+
+impl Claude {
+    fn probe(self, path: &'static str, authorization: &Authorization) -> Option<Probe> {
+        let mut headers = HeaderMap::new();
+        self.authorize(&mut headers, &self.prepare(authorization)?);
+        Some(Probe { target: ProbeTarget::Api(path), headers })
     }
 }
 
@@ -155,5 +218,7 @@ fn add_oauth_beta(headers: &mut HeaderMap) {
     }
 }
 
+#[cfg(test)]
+mod login_tests;
 #[cfg(test)]
 mod tests;

@@ -1,20 +1,21 @@
 //! Reading `.credentials.json` (credentials.md, *Login file: Claude*; fact sheet, section 3).
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::login::{Login, LoginError, from_unix_millis};
+use crate::document::{Document, text, token};
+use crate::login::{Login, LoginError, LoginKind, Plan, REFRESH_AHEAD, from_unix_millis};
 use crate::secret::Secret;
 
+/// The scope without which a login is not refreshed ahead of its end.
+pub(super) const INFERENCE: &str = "user:inference";
+
+/// Most scopes read; real logins have five.
+const MAX_SCOPES: usize = 64;
+
 /// Reads the `claudeAiOauth` login. Everything else in the file belongs to others and is not looked at.
-pub(super) fn read(text: &[u8]) -> Result<Login, LoginError> {
-    // The position only: the parser's own message could quote what stands there.
-    let document: Value = serde_json::from_slice(text).map_err(|error| {
-        LoginError::Invalid(format!("not JSON at line {}, column {}", error.line(), error.column()))
-    })?;
-    let Some(document) = document.as_object() else {
-        return Err(LoginError::Invalid("not a JSON object".to_owned()));
-    };
-    let login = match document.get("claudeAiOauth") {
+pub(super) fn read(file: &[u8]) -> Result<Login, LoginError> {
+    let document = Document::parse(file)?;
+    let login = match document.members().get("claudeAiOauth") {
         None | Some(Value::Null) => return Err(LoginError::LoggedOut),
         Some(Value::Object(login)) => login,
         Some(_) => return Err(LoginError::Invalid("claudeAiOauth is not an object".to_owned())),
@@ -37,7 +38,39 @@ pub(super) fn read(text: &[u8]) -> Result<Login, LoginError> {
             }
         },
     };
-    Ok(Login { access_token, expires_at })
+    let mut read = Login {
+        kind: LoginKind::OAuth,
+        access_token,
+        expires_at,
+        refresh_token: token(login, "refreshToken"),
+        id_token: None,
+        refresh_due: None,
+        scopes: scopes(login),
+        plan: Plan {
+            subscription: text(login, "subscriptionType").map(str::to_owned),
+            tier: text(login, "rateLimitTier").map(str::to_owned),
+        },
+        account_id: None,
+    };
+    set_refresh_due(&mut read);
+    Ok(read)
+}
+
+/// Five minutes before its end, if it may be refreshed ahead at all.
+pub(super) fn set_refresh_due(login: &mut Login) {
+    let is_renewed = login.refresh_token.is_some() && login.scopes.iter().any(|scope| scope == INFERENCE);
+    login.refresh_due =
+        login.expires_at.filter(|_| is_renewed).and_then(|end| end.checked_sub(REFRESH_AHEAD));
+}
+
+fn scopes(login: &Map<String, Value>) -> Vec<String> {
+    let Some(scopes) = login.get("scopes").and_then(Value::as_array) else { return Vec::new() };
+    scopes.iter().filter_map(Value::as_str).take(MAX_SCOPES).map(str::to_owned).collect()
+}
+
+/// Splits the `scope` of an answer.
+pub(super) fn split_scopes(scope: &str) -> Vec<String> {
+    scope.split_whitespace().take(MAX_SCOPES).map(str::to_owned).collect()
 }
 
 /// A fraction of a millisecond says nothing; what does not fit into 64 bits is no time.
