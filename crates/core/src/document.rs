@@ -52,7 +52,7 @@ pub fn wipe(value: &mut Value) {
     }
 }
 
-/// Changes to a login file. They carry tokens: nothing of them is shown, and they are wiped when dropped.
+/// Changes to a login file. They carry tokens: nothing of them is shown, and each wipes itself.
 pub struct Edits(Vec<Edit>);
 
 impl Edits {
@@ -61,7 +61,7 @@ impl Edits {
     }
 
     pub(crate) fn set(&mut self, path: &[&str], value: Value) {
-        self.0.push(Edit { path: path.iter().map(|key| (*key).to_owned()).collect(), value });
+        self.0.push(Edit::new(path, value));
     }
 
     /// The changes.
@@ -73,12 +73,6 @@ impl Edits {
 impl fmt::Debug for Edits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(|edit| edit.path.join("."))).finish()
-    }
-}
-
-impl Drop for Edits {
-    fn drop(&mut self) {
-        self.0.iter_mut().for_each(|edit| wipe(&mut edit.value));
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use trunkline_core::auth::TokenTable;
+use trunkline_core::json_edit::Edit;
 use trunkline_core::login::{Login, LoginIdentity};
 use trunkline_core::provider::claude::Claude;
 use trunkline_core::provider::codex::CodexLogin;
@@ -26,6 +27,7 @@ const WITHOUT_SECRETS: &[&str] = &[
     "BadPath",
     "Claude",
     "CodexLogin",
+    "EditError",
     "FaultKind",
     "Foreign",
     "LoginKind",
@@ -75,8 +77,6 @@ const WITHOUT_SECRETS: &[&str] = &[
     "Step",
     "TokenCall",
     "Tries",
-    // No `Debug` at all: only within `Edits`.
-    "Edit",
     // What a request's body names: the model and the session.
     "BodyScan",
     "Found",
@@ -93,6 +93,7 @@ const TESTED: &[&str] = &[
     "AccountFacts",
     "AnswerError",
     "Authorization",
+    "Edit",
     "Edits",
     "Login",
     "LoginError",
@@ -144,6 +145,7 @@ fn secrets_and_what_holds_them() {
             ..Login::of_token(secret.clone())
         },
     );
+    check("Edit", &Edit::new(&["claudeAiOauth", "accessToken"], CANARY));
     for authorization in [Authorization::OAuth(secret.clone()), Authorization::ApiKey(secret)] {
         check("Authorization", &authorization);
         check("PreparedAuthorization", &Claude.prepare(&authorization).expect("a header value"));
