@@ -1,0 +1,316 @@
+//! The format of a journal, version 1: what keeps a provider's answer until it is in the login file.
+//!
+//! A journal is a sequence of records, each 44 bytes of head and then its payload:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0-3 | `TLJ1`: the format and its version |
+//! | 4 | the kind of the record |
+//! | 5-7 | zero |
+//! | 8-11 | the length of the payload, little endian |
+//! | 12-43 | SHA-256 of bytes 0-11 and the payload |
+//!
+//! 1. `1`, the request: when, SHA-256 of the refresh token sent, the locks held. Never overwritten.
+//! 2. `2`, the answer: when, and the provider's raw answer. Never overwritten.
+//! 3. `3`, the lock around the write, once it is held; and `4`, the login file's text before and after, where it is
+//!    rewritten in place. These are written anew for each try to write the login file.
+//!
+//! Behind the last record are 44 zero bytes at least. The file is made with 64 KiB of zeros in it, so that the answer
+//! needs no room that the disk may not have. Numbers are little endian; times are seconds and nanoseconds since 1970.
+//!
+//! What is read is right or known to be unreadable: a request that is damaged, or anything behind it that is neither zeros
+//! nor an answer that is whole, makes the journal [`Unreadable`]. Damage behind the answer costs only what it hits,
+//! since nothing there may take the answer away.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::digest::TokenHash;
+use crate::identity::Identity;
+
+/// Length of a record's head.
+pub(crate) const HEAD: usize = 44;
+
+/// What a journal is made with, in bytes.
+pub const RESERVED: usize = 64 * 1024;
+
+/// Longest answer that is kept, in bytes. Real ones have a few kilobytes.
+pub const MAX_ANSWER: usize = 1024 * 1024;
+
+/// Longest journal that is read: an answer, and a login file twice.
+pub(crate) const MAX_JOURNAL: u64 = 4 * 1024 * 1024;
+
+const MAGIC: &[u8; 4] = b"TLJ1";
+const REQUEST: u8 = 1;
+const ANSWER: u8 = 2;
+const WRITE_LOCK: u8 = 3;
+const IMAGE: u8 = 4;
+
+/// A journal that says nothing that could be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the journal of a refresh is damaged")]
+pub struct Unreadable;
+
+/// A lock by its place and identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LockMark {
+    pub(crate) path: PathBuf,
+    pub(crate) identity: Identity,
+}
+
+/// The first record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) at: SystemTime,
+    pub(crate) sent: TokenHash,
+    pub(crate) locks: Vec<LockMark>,
+}
+
+/// The second record: the provider's answer as it came.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) received: SystemTime,
+    pub(crate) raw: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({} bytes at {:?})", self.raw.len(), self.received)
+    }
+}
+
+/// A login file before and after it is rewritten in place, so that one that is torn is known and can be mended.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Image {
+    pub(crate) old: Zeroizing<Vec<u8>>,
+    pub(crate) new: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Image({} and {} bytes)", self.old.len(), self.new.len())
+    }
+}
+
+/// What a journal holds. `Debug` shows no token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    pub(crate) request: Request,
+    pub(crate) answer: Option<Answer>,
+    pub(crate) write_lock: Option<LockMark>,
+    pub(crate) image: Option<Image>,
+    /// Where the record that is never overwritten ends: the next one goes here.
+    pub(crate) end: usize,
+}
+
+impl Contents {
+    /// The raw answer, if one was received.
+    pub fn raw_answer(&self) -> Option<&[u8]> {
+        self.answer.as_ref().map(|answer| answer.raw.as_slice())
+    }
+}
+
+/// Reads a journal. Never panics, whatever the bytes are.
+pub fn parse(bytes: &[u8]) -> Result<Contents, Unreadable> {
+    let (kind, payload, mut end) = record_at(bytes, 0).ok_or(Unreadable)?;
+    let request = (kind == REQUEST).then(|| read_request(payload)).flatten().ok_or(Unreadable)?;
+    let mut contents = Contents { request, answer: None, write_lock: None, image: None, end };
+    if is_blank(bytes, end)? {
+        return Ok(contents);
+    }
+    let (kind, payload, next) = record_at(bytes, end).ok_or(Unreadable)?;
+    contents.answer = Some((kind == ANSWER).then(|| read_answer(payload)).flatten().ok_or(Unreadable)?);
+    contents.end = next;
+    end = next;
+    while let Some((kind, payload, next)) = record_at(bytes, end) {
+        match kind {
+            WRITE_LOCK if contents.write_lock.is_none() => contents.write_lock = read_write_lock(payload),
+            IMAGE if contents.image.is_none() => contents.image = read_image(payload),
+            _ => break,
+        }
+        end = next;
+    }
+    Ok(contents)
+}
+
+/// A record's bytes, and the zeros that end the journal behind it.
+pub(crate) fn encode_request(request: &Request) -> Zeroizing<Vec<u8>> {
+    let mut payload = Vec::new();
+    put_time(&mut payload, request.at);
+    payload.extend_from_slice(&request.sent.0);
+    let marks: Vec<_> = request.locks.iter().filter_map(encode_mark).collect();
+    payload.extend_from_slice(&u32_of(marks.len()).to_le_bytes());
+    for mark in marks {
+        payload.extend_from_slice(&mark);
+    }
+    frame(REQUEST, &payload)
+}
+
+/// See [`encode_request`].
+pub(crate) fn encode_answer(received: SystemTime, raw: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut payload = Zeroizing::new(Vec::with_capacity(12 + raw.len()));
+    put_time(&mut payload, received);
+    payload.extend_from_slice(raw);
+    frame(ANSWER, &payload)
+}
+
+/// The records for a try to write the login file. See [`encode_request`].
+pub(crate) fn encode_try(write_lock: Option<&LockMark>, image: Option<[&[u8]; 2]>) -> Zeroizing<Vec<u8>> {
+    let lock = write_lock.and_then(encode_mark).map(|mark| frame(WRITE_LOCK, &mark));
+    let image = image.map(|[old, new]| {
+        let mut payload = Zeroizing::new(Vec::with_capacity(4 + old.len() + new.len()));
+        payload.extend_from_slice(&u32_of(old.len()).to_le_bytes());
+        payload.extend_from_slice(old);
+        payload.extend_from_slice(new);
+        frame(IMAGE, &payload)
+    });
+    let records = [lock, image].into_iter().flatten();
+    let mut all =
+        Zeroizing::new(Vec::with_capacity(records.clone().map(|record| record.len()).sum::<usize>() + HEAD));
+    for record in records {
+        all.extend_from_slice(record.get(..record.len().saturating_sub(HEAD)).unwrap_or_default());
+    }
+    all.extend_from_slice(&[0; HEAD]);
+    all
+}
+
+fn frame(kind: u8, payload: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut record = Zeroizing::new(Vec::with_capacity(HEAD + payload.len() + HEAD));
+    record.extend_from_slice(MAGIC);
+    record.extend_from_slice(&[kind, 0, 0, 0]);
+    record.extend_from_slice(&u32_of(payload.len()).to_le_bytes());
+    let sum = checksum(&record, payload);
+    record.extend_from_slice(&sum);
+    record.extend_from_slice(payload);
+    record.extend_from_slice(&[0; HEAD]);
+    record
+}
+
+fn checksum(head: &[u8], payload: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(head).chain_update(payload).finalize().into()
+}
+
+/// The kind and payload of the record that begins at `at`, if it is whole, and where it ends.
+fn record_at(bytes: &[u8], at: usize) -> Option<(u8, &[u8], usize)> {
+    let rest = bytes.get(at..)?;
+    let (head, sum) = (rest.get(..12)?, rest.get(12..HEAD)?);
+    let (magic, kind) = (head.get(..4)?, *head.get(4)?);
+    let length = usize::try_from(u32::from_le_bytes(head.get(8..)?.try_into().ok()?)).ok()?;
+    let payload = rest.get(HEAD..)?.get(..length)?;
+    (magic == MAGIC && checksum(head, payload) == sum).then_some((kind, payload, at + HEAD + length))
+}
+
+/// Whether the zeros that end a journal stand at `at`. A file that ends before them has lost something.
+fn is_blank(bytes: &[u8], at: usize) -> Result<bool, Unreadable> {
+    let head = bytes.get(at..).and_then(|rest| rest.get(..HEAD)).ok_or(Unreadable)?;
+    Ok(head.iter().all(|&byte| byte == 0))
+}
+
+fn read_request(payload: &[u8]) -> Option<Request> {
+    let mut reader = Reader(payload);
+    let at = reader.time()?;
+    let sent = TokenHash(reader.array()?);
+    let count = reader.u32()?;
+    let mut locks = Vec::new();
+    for _ in 0..count {
+        locks.push(reader.mark()?);
+    }
+    reader.0.is_empty().then_some(Request { at, sent, locks })
+}
+
+fn read_answer(payload: &[u8]) -> Option<Answer> {
+    let mut reader = Reader(payload);
+    let received = reader.time()?;
+    Some(Answer { received, raw: Zeroizing::new(reader.0.to_vec()) })
+}
+
+fn read_write_lock(payload: &[u8]) -> Option<LockMark> {
+    let mut reader = Reader(payload);
+    let mark = reader.mark()?;
+    reader.0.is_empty().then_some(mark)
+}
+
+fn read_image(payload: &[u8]) -> Option<Image> {
+    let mut reader = Reader(payload);
+    let length = usize::try_from(reader.u32()?).ok()?;
+    let (old, new) = reader.0.split_at_checked(length)?;
+    Some(Image { old: Zeroizing::new(old.to_vec()), new: Zeroizing::new(new.to_vec()) })
+}
+
+/// `None`: a path that cannot be told in bytes. Such a lock is not named; it becomes stale like any other.
+fn encode_mark(mark: &LockMark) -> Option<Vec<u8>> {
+    #[cfg(unix)]
+    let path = std::os::unix::ffi::OsStrExt::as_bytes(mark.path.as_os_str());
+    #[cfg(not(unix))]
+    let path = mark.path.to_str()?.as_bytes();
+    let identity = &mark.identity;
+    let mut bytes = u32::try_from(path.len()).ok()?.to_le_bytes().to_vec();
+    bytes.extend_from_slice(path);
+    bytes.extend_from_slice(&identity.device.to_le_bytes());
+    bytes.extend_from_slice(&identity.inode.to_le_bytes());
+    bytes.push(u8::from(identity.birth.is_some()));
+    put_time(&mut bytes, identity.birth.unwrap_or(SystemTime::UNIX_EPOCH));
+    put_time(&mut bytes, identity.modified);
+    Some(bytes)
+}
+
+/// Times before 1970 become 1970: no lock and no answer of ours is that old.
+fn put_time(bytes: &mut Vec<u8>, time: SystemTime) {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    bytes.extend_from_slice(&since.as_secs().to_le_bytes());
+    bytes.extend_from_slice(&since.subsec_nanos().to_le_bytes());
+}
+
+/// Lengths here are of things bounded far below 4 GiB; one that were not would be recognised by its checksum.
+fn u32_of(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn time(&mut self) -> Option<SystemTime> {
+        let (seconds, nanos) = (self.u64()?, self.u32()?);
+        (nanos < 1_000_000_000)
+            .then(|| SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanos)))
+            .flatten()
+    }
+
+    fn mark(&mut self) -> Option<LockMark> {
+        let length = usize::try_from(self.u32()?).ok()?;
+        let path = self.take(length)?;
+        #[cfg(unix)]
+        let path = PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path));
+        #[cfg(not(unix))]
+        let path = PathBuf::from(std::str::from_utf8(path).ok()?);
+        let (device, inode) = (self.u64()?, self.u64()?);
+        let has_birth = self.take(1)? != [0];
+        let (birth, modified) = (self.time()?, self.time()?);
+        Some(LockMark {
+            path,
+            identity: Identity { device, inode, birth: has_birth.then_some(birth), modified },
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! The login store: everything that refreshing a token does to the disk.
+//!
+//! A refresh token is good once. The provider forgets it when it hands out the next one, so a next one that is lost
+//! logs the owner out everywhere. This crate sees to it that it is not lost, whatever ends the process and when, and
+//! that no other program that shares the login is raced. It speaks no HTTP and starts no thread; it blocks on the file
+//! system, and waits only through the caller's [`Waiter`].
+//!
+//! The phases of a refresh are types, so that none can be left out:
+//!
+//! ```text
+//! LoginStore::begin ─► Pending ─ sending() ─► Sent ─ answered() ─► Answered ─ commit() ─► Committed
+//!      │                  └─ abandon()         └─ abandon()            └─ WriteOutstanding ─ commit() again
+//!      ├─► Fresh: another has refreshed it
+//!      └─► Outstanding: an Answered that a process left which died
+//! ```
+//!
+//! - [`Pending`]: the locks are held and the journal is on the disk, so the answer can be kept. Nothing is sent.
+//! - [`Sent`]: a byte may have gone out. [`Heartbeat::touch`] keeps the locks, from a timer of the caller's.
+//! - [`Answered`]: the raw answer is in the journal. Its [`Answered::login`] is what to use, written or not.
+//!
+//! Each may be dropped at any time: what is on the disk then is what [`LoginStore::finish`] deals with.
+//! Specification: credentials.md, *Locks*, *Refreshing, step by step* and *Finishing a journal*.
+
+mod begin;
+mod commit;
+mod digest;
+mod directory_lock;
+pub mod fault;
+mod file_lock;
+mod finish;
+mod format;
+mod identity;
+mod journal;
+pub mod journal_record;
+mod locks;
+mod place;
+mod proof;
+mod protocol;
+mod read;
+mod refresh;
+mod replace;
+mod store;
+mod text;
+mod verdict;
+mod waiter;
+
+pub use begin::{BeginError, Begun};
+pub use commit::{Committed, WriteOutstanding, WriteProblem};
+pub use finish::{FinishError, Finished};
+pub use format::{LoginFormat, NotALogin, NotAToken, Reason, TokenAnswer};
+pub use journal::JournalProblem;
+pub use locks::{HEARTBEAT, Heartbeat, LockProblem, LocksLost};
+pub use proof::NoProof;
+pub use protocol::LockProtocol;
+pub use read::{MAX_LOGIN_FILE, ReadError};
+pub use refresh::{Answered, Pending, Sent};
+pub use store::LoginStore;
+pub use text::LoginText;
+pub use verdict::SetAsideReason;
+pub use waiter::{Cancelled, Waiter};

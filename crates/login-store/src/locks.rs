@@ -1,0 +1,204 @@
+//! Taking the locks of a refresh in order, keeping them alive, and letting them go in reverse.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use crate::directory_lock::{Attempt, DirectoryLock};
+use crate::file_lock::FileLock;
+use crate::journal_record::LockMark;
+use crate::protocol::{LockKind, LockSpec};
+use crate::waiter::{Cancelled, Waiter};
+
+/// How often [`Heartbeat::touch`] must be called while a refresh goes on. The least patient client that was observed takes
+/// a lock over that was not touched for 10 s.
+pub const HEARTBEAT: Duration = Duration::from_secs(3);
+
+/// Why a lock was not to be had. Nothing is held then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LockProblem {
+    /// Another program holds it, and does so after all tries.
+    #[error("another program holds {lock}; it is tried again")]
+    Busy {
+        /// The lock.
+        lock: &'static str,
+    },
+    /// Its directory admits nothing new.
+    #[error("{lock} cannot be made ({kind}); make its directory writable")]
+    Unmakable {
+        /// The lock.
+        lock: &'static str,
+        /// What the file system said.
+        kind: io::ErrorKind,
+    },
+    /// The file system failed.
+    #[error("{lock} could not be taken ({kind}); check the disk")]
+    Failed {
+        /// The lock.
+        lock: &'static str,
+        /// What the file system said.
+        kind: io::ErrorKind,
+    },
+    /// The caller ended the wait.
+    #[error("ended while waiting for a lock")]
+    Cancelled,
+}
+
+impl From<Cancelled> for LockProblem {
+    fn from(Cancelled: Cancelled) -> Self {
+        Self::Cancelled
+    }
+}
+
+/// A lock was taken over by another program, so the token must not be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("another program took over a lock of this refresh; it is tried again")]
+pub struct LocksLost;
+
+#[derive(Debug)]
+pub(crate) enum HeldLock {
+    Directory(DirectoryLock),
+    File(FileLock),
+}
+
+impl HeldLock {
+    fn is_ours(&self) -> bool {
+        match self {
+            Self::Directory(lock) => lock.is_ours(),
+            Self::File(lock) => lock.is_ours(),
+        }
+    }
+
+    /// How a journal names it. Locks on files need no name: they end with their process.
+    fn mark(&self) -> Option<LockMark> {
+        match self {
+            Self::Directory(lock) => {
+                Some(LockMark { path: lock.path.clone(), identity: lock.identity.clone() })
+            }
+            Self::File(_) => None,
+        }
+    }
+}
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        if let Self::Directory(lock) = self {
+            lock.release();
+        }
+    }
+}
+
+type Shared = Arc<Mutex<Vec<HeldLock>>>;
+
+/// The locks around a refresh, let go in reverse order when this is dropped.
+#[derive(Debug)]
+pub(crate) struct HeldLocks {
+    held: Shared,
+    /// A lock that could not be made. Only a login that is rewritten in place may go without.
+    pub(crate) skipped: Option<LockProblem>,
+}
+
+/// Keeps a refresh's locks. It may outlive the refresh: then it does nothing.
+#[derive(Debug, Clone)]
+pub struct Heartbeat(Shared);
+
+impl Heartbeat {
+    /// Touches the locks, which must happen every [`HEARTBEAT`]. Says whether all of them are still ours. Blocks on the
+    /// file system, but never for another program.
+    pub fn touch(&self, now: SystemTime) -> bool {
+        lock(&self.0).iter_mut().fold(true, |ours, held| {
+            ours & match held {
+                HeldLock::Directory(lock) => lock.touch(now),
+                HeldLock::File(lock) => lock.is_ours(),
+            }
+        })
+    }
+}
+
+impl HeldLocks {
+    /// No locks, for finishing what another began.
+    pub(crate) fn none() -> Self {
+        Self { held: Shared::default(), skipped: None }
+    }
+
+    /// Takes the locks in their order, waiting for each. Those that cannot be made are left out and noted.
+    pub(crate) fn take(specs: &[LockSpec], waiter: &dyn Waiter) -> Result<Self, LockProblem> {
+        let mut locks = Self::none();
+        for spec in specs {
+            match locks.take_further(spec, waiter) {
+                Ok(held) => lock(&locks.held).push(held),
+                Err(problem @ LockProblem::Unmakable { .. }) => locks.skipped = Some(problem),
+                Err(problem) => return Err(problem),
+            }
+        }
+        Ok(locks)
+    }
+
+    /// Takes a lock beside these, which are touched meanwhile. The lock is let go when the result is dropped.
+    pub(crate) fn take_further(&self, spec: &LockSpec, waiter: &dyn Waiter) -> Result<HeldLock, LockProblem> {
+        let patience = spec.patience;
+        let mut waited = Duration::ZERO;
+        for tried in 1..=patience.tries {
+            self.heartbeat().touch(waiter.now());
+            let attempt = match spec.kind {
+                LockKind::Directory { stale_after } => {
+                    match DirectoryLock::attempt(&spec.path, stale_after, waiter)? {
+                        Attempt::Taken(lock) => return Ok(HeldLock::Directory(lock)),
+                        Attempt::Held => Attempt::Held,
+                        Attempt::Unmakable(kind) => Attempt::Unmakable(kind),
+                        Attempt::Failed(kind) => Attempt::Failed(kind),
+                    }
+                }
+                LockKind::File => FileLock::attempt(&spec.path),
+            };
+            match attempt {
+                Attempt::Taken(lock) => return Ok(HeldLock::File(lock)),
+                Attempt::Held => {}
+                Attempt::Unmakable(kind) => return Err(LockProblem::Unmakable { lock: spec.name, kind }),
+                Attempt::Failed(kind) => return Err(LockProblem::Failed { lock: spec.name, kind }),
+            }
+            let left = patience.at_most.saturating_sub(waited);
+            if tried == patience.tries || left.is_zero() {
+                break;
+            }
+            let jitter =
+                if patience.jitter.is_zero() { Duration::ZERO } else { waiter.jitter(patience.jitter) };
+            let pause = (patience.apart + jitter.min(patience.jitter)).min(left);
+            waiter.wait(pause)?;
+            waited += pause;
+        }
+        Err(LockProblem::Busy { lock: spec.name })
+    }
+
+    /// Whether none was taken over by another.
+    pub(crate) fn are_ours(&self) -> bool {
+        lock(&self.held).iter().all(HeldLock::is_ours)
+    }
+
+    pub(crate) fn heartbeat(&self) -> Heartbeat {
+        Heartbeat(Arc::clone(&self.held))
+    }
+
+    pub(crate) fn marks(&self) -> Vec<LockMark> {
+        lock(&self.held).iter().filter_map(HeldLock::mark).collect()
+    }
+}
+
+impl Drop for HeldLocks {
+    fn drop(&mut self) {
+        let mut held = lock(&self.held);
+        while let Some(last) = held.pop() {
+            drop(last);
+        }
+    }
+}
+
+/// How a journal names one lock.
+pub(crate) fn mark_of(held: &HeldLock) -> Option<LockMark> {
+    held.mark()
+}
+
+/// What is behind the lock is right after every step, so a panic elsewhere does not matter.
+fn lock(shared: &Shared) -> MutexGuard<'_, Vec<HeldLock>> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
