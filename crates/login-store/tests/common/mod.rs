@@ -1,0 +1,279 @@
+//! What the tests of the store share: a provider's format, clocks, and a provider whose state is a file.
+
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
+
+use std::cell::{Cell, RefCell};
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+use trunkline_core::json_edit::Edit;
+use trunkline_core::secret::Secret;
+use trunkline_login_store::{
+    Begun, Cancelled, Finished, LockProtocol, LoginFormat, LoginStore, NotALogin, NotAToken, Reason,
+    TokenAnswer, Waiter,
+};
+use trunkline_testkit::tmp::TempDir;
+
+/// Logins in the shape of Claude's.
+pub struct Format;
+
+fn login(text: &[u8]) -> Result<Value, NotALogin> {
+    match serde_json::from_slice(text) {
+        Ok(Value::Object(members)) => Ok(Value::Object(members)),
+        _ => Err(NotALogin),
+    }
+}
+
+impl LoginFormat for Format {
+    fn refresh_token(&self, text: &[u8]) -> Result<Option<Secret>, NotALogin> {
+        Ok(login(text)?["claudeAiOauth"]["refreshToken"].as_str().map(Secret::new))
+    }
+
+    fn is_fresh(&self, text: &[u8], reason: &Reason, now: SystemTime) -> bool {
+        let Ok(login) = login(text) else { return false };
+        let login = &login["claudeAiOauth"];
+        match reason {
+            Reason::Proactive => login["expiresAt"].as_u64().is_some_and(|at| {
+                SystemTime::UNIX_EPOCH + Duration::from_millis(at) > now + Duration::from_secs(300)
+            }),
+            Reason::Forced { failed } => login["accessToken"]
+                .as_str()
+                .is_some_and(|token| !token.is_empty() && token != failed.expose()),
+        }
+    }
+
+    fn answer(&self, raw: &[u8], _: &[u8], received: SystemTime) -> Result<TokenAnswer, NotAToken> {
+        let raw: Value = serde_json::from_slice(raw).map_err(|_| NotAToken)?;
+        let access = raw["access_token"].as_str().ok_or(NotAToken)?;
+        let expires = received + Duration::from_secs(raw["expires_in"].as_u64().unwrap_or(3600));
+        let millis = expires.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| NotAToken)?.as_millis();
+        let mut edits = vec![
+            Edit::new(&["claudeAiOauth", "accessToken"], access),
+            Edit::new(&["claudeAiOauth", "expiresAt"], u64::try_from(millis).map_err(|_| NotAToken)?),
+        ];
+        let refresh_token = raw["refresh_token"].as_str().map(Secret::new);
+        if let Some(token) = &refresh_token {
+            edits.push(Edit::new(&["claudeAiOauth", "refreshToken"], token.expose()));
+        }
+        Ok(TokenAnswer { edits, refresh_token })
+    }
+}
+
+/// What happens during a wait.
+type Meanwhile = Box<dyn FnMut(Duration)>;
+
+/// A clock that waits in no time. It begins at the real time, so that the times of files fit.
+pub struct Virtual {
+    begin: SystemTime,
+    pub waited: RefCell<Vec<Duration>>,
+    pub meanwhile: RefCell<Option<Meanwhile>>,
+    pub cancel_after: Cell<usize>,
+}
+
+impl Virtual {
+    pub fn new() -> Self {
+        Self::ahead(Duration::ZERO)
+    }
+
+    /// A clock that is ahead of the real one.
+    pub fn ahead(span: Duration) -> Self {
+        Self {
+            begin: SystemTime::now() + span,
+            waited: RefCell::default(),
+            meanwhile: RefCell::default(),
+            cancel_after: Cell::new(usize::MAX),
+        }
+    }
+
+    pub fn total(&self) -> Duration {
+        self.waited.borrow().iter().sum()
+    }
+}
+
+impl Waiter for Virtual {
+    fn now(&self) -> SystemTime {
+        self.begin + self.total()
+    }
+
+    fn wait(&self, span: Duration) -> Result<(), Cancelled> {
+        if self.waited.borrow().len() >= self.cancel_after.get() {
+            return Err(Cancelled);
+        }
+        self.waited.borrow_mut().push(span);
+        if let Some(meanwhile) = self.meanwhile.borrow_mut().as_mut() {
+            meanwhile(self.total());
+        }
+        Ok(())
+    }
+
+    fn jitter(&self, bound: Duration) -> Duration {
+        bound / 2
+    }
+}
+
+/// The real clock.
+pub struct Real;
+
+impl Waiter for Real {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn wait(&self, span: Duration) -> Result<(), Cancelled> {
+        std::thread::sleep(span);
+        Ok(())
+    }
+
+    fn jitter(&self, bound: Duration) -> Duration {
+        bound.mul_f64(fastrand::f64())
+    }
+}
+
+/// A login and the provider that issued it, in a directory.
+pub struct Scene {
+    pub root: PathBuf,
+    _owned: Option<TempDir>,
+}
+
+impl Scene {
+    /// A configuration directory with a login `r0`, `a0`.
+    pub fn new() -> Self {
+        let temp = TempDir::new().unwrap();
+        // The directory itself may lie behind a link, as on macOS.
+        let scene = Self { root: fs::canonicalize(temp.path()).unwrap(), _owned: Some(temp) };
+        fs::create_dir(scene.config()).unwrap();
+        fs::create_dir(scene.data()).unwrap();
+        fs::write(scene.root.join("provider.json"), json!({"current": "r0", "calls": 0}).to_string())
+            .unwrap();
+        scene.log_in("r0", "a0");
+        scene
+    }
+
+    /// What another process made.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned(), _owned: None }
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.root.join(".claude")
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.config().join(".credentials.json")
+    }
+
+    pub fn journal(&self) -> PathBuf {
+        self.config().join(".credentials.json.trunkline-refresh")
+    }
+
+    pub fn log_in(&self, refresh: &str, access: &str) {
+        write_private(&self.file(), login_text(refresh, access).as_bytes());
+    }
+
+    pub fn claude(&self) -> LoginStore {
+        self.store(LockProtocol::Claude { config_directory: None })
+    }
+
+    pub fn store(&self, protocol: LockProtocol) -> LoginStore {
+        LoginStore::new(self.file(), protocol, Some(self.data()))
+    }
+
+    /// Refresh and access token in the login file.
+    pub fn tokens(&self) -> (String, String) {
+        tokens(&fs::read(self.file()).unwrap())
+    }
+
+    /// What lies in the configuration directory and beside it, without what is always there.
+    pub fn leftovers(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for directory in [self.root.clone(), self.config(), self.data()] {
+            for entry in fs::read_dir(directory).unwrap() {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                let expected = [
+                    ".claude",
+                    "data",
+                    "provider.json",
+                    "provider.lock",
+                    ".credentials.json",
+                    "auth.lock",
+                    "auth.json.lock",
+                    "answered",
+                    "points",
+                    "go",
+                ];
+                if !expected.contains(&name.as_str()) {
+                    names.push(name);
+                }
+            }
+        }
+        names.sort();
+        names
+    }
+
+    /// The refresh token that the provider takes, and how many tokens it has issued.
+    pub fn provider(&self) -> (String, u64) {
+        let state: Value =
+            serde_json::from_slice(&fs::read(self.root.join("provider.json")).unwrap()).unwrap();
+        (state["current"].as_str().unwrap().to_owned(), state["calls"].as_u64().unwrap())
+    }
+
+    /// The token endpoint: issues the next tokens for the current refresh token and forgets that, or `None`.
+    pub fn call(&self, refresh: &str) -> Option<Vec<u8>> {
+        let lock = File::create(self.root.join("provider.lock")).unwrap();
+        lock.lock().unwrap();
+        let (current, calls) = self.provider();
+        if current != refresh {
+            return None;
+        }
+        let next = calls + 1;
+        let new = self.root.join("provider.json.new");
+        fs::write(&new, json!({"current": format!("r{next}"), "calls": next}).to_string()).unwrap();
+        fs::rename(&new, self.root.join("provider.json")).unwrap();
+        Some(answer(&format!("r{next}"), &format!("a{next}")))
+    }
+}
+
+pub fn answer(refresh: &str, access: &str) -> Vec<u8> {
+    json!({"access_token": access, "refresh_token": refresh, "expires_in": 28800}).to_string().into_bytes()
+}
+
+/// A login file with more in it than tokens, oddly spaced, that has long expired.
+pub fn login_text(refresh: &str, access: &str) -> String {
+    format!(
+        r#"{{"mcpOAuth":{{"n":1e3}},"claudeAiOauth":{{"accessToken":"{access}", "refreshToken":"{refresh}","expiresAt":1,"scopes":["user:inference"],"x":12345678901234567890}}}}"#
+    )
+}
+
+pub fn tokens(text: &[u8]) -> (String, String) {
+    let login: Value = serde_json::from_slice(text).unwrap();
+    assert_eq!(login["mcpOAuth"], json!({"n": 1e3}), "what belongs to others is kept");
+    let login = &login["claudeAiOauth"];
+    let token = |name: &str| login[name].as_str().unwrap().to_owned();
+    (token("refreshToken"), token("accessToken"))
+}
+
+pub fn write_private(path: &Path, text: &[u8]) {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).unwrap().write_all(text).unwrap();
+}
+
+/// Begins a refresh that must come to the point of sending.
+pub fn pending(store: &LoginStore, waiter: &dyn Waiter) -> trunkline_login_store::Pending {
+    match begin(store, waiter) {
+        Ok(Begun::Pending(pending)) => *pending,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub fn begin(store: &LoginStore, waiter: &dyn Waiter) -> Result<Begun, trunkline_login_store::BeginError> {
+    store.begin(&Format, &Reason::Proactive, waiter, &mut |_: &Finished| {})
+}
