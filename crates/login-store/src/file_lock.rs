@@ -42,6 +42,13 @@ impl FileLock {
     }
 }
 
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // A child that this process is just starting still has the file open, and would keep the lock a little longer.
+        let _ = self.file.unlock();
+    }
+}
+
 fn open_or_create(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true);

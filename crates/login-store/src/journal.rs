@@ -210,6 +210,13 @@ impl Journal {
     }
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // A child that this process is just starting still has the file open, and would seem to be a living owner.
+        let _ = self.file.unlock();
+    }
+}
+
 /// Removes what a process left that died while it made a journal. One that is being made is locked, or will not be
 /// found by its maker, who then makes none.
 fn clear_unnamed(path: &Path) -> io::Result<()> {

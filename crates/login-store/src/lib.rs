@@ -19,6 +19,23 @@
 //! - [`Answered`]: the raw answer is in the journal. Its [`Answered::login`] is what to use, written or not.
 //!
 //! Each may be dropped at any time: what is on the disk then is what [`LoginStore::finish`] deals with.
+//!
+//! What is out of order does not compile, such as taking an answer before saying that something is sent:
+//!
+//! ```compile_fail
+//! # use trunkline_login_store::{Answered, LoginFormat, Pending};
+//! fn hasty(pending: Pending, format: &dyn LoginFormat) -> Answered {
+//!     pending.answered(b"{}", std::time::SystemTime::UNIX_EPOCH, format)
+//! }
+//! ```
+//!
+//! ```
+//! # use trunkline_login_store::{Answered, LocksLost, LoginFormat, Pending};
+//! fn in_order(pending: Pending, format: &dyn LoginFormat) -> Result<Answered, LocksLost> {
+//!     Ok(pending.sending()?.answered(b"{}", std::time::SystemTime::UNIX_EPOCH, format))
+//! }
+//! ```
+//!
 //! Specification: credentials.md, *Locks*, *Refreshing, step by step* and *Finishing a journal*.
 
 mod begin;

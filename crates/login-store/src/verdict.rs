@@ -1,5 +1,8 @@
 //! What is to be done with an answer, given what the login file holds now. Pure.
 
+#[cfg(test)]
+mod tests;
+
 use trunkline_core::json_edit;
 
 use crate::digest::TokenHash;

@@ -1,7 +1,7 @@
 //! Against stand-ins for the real clients, which follow what was observed of them: whoever is second uses the token of
 //! the first, and a spent token is never sent.
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what fails here fails the test")]
 
 mod common;
 

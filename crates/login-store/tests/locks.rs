@@ -262,6 +262,28 @@ fn a_dead_owners_locks_are_removed_and_those_of_others_are_not() {
 }
 
 #[test]
+fn a_client_that_is_about_to_empty_the_file_is_waited_for() {
+    let scene = Scene::new();
+    let sent = pending(&scene.claude(), &Virtual::new()).sending().unwrap();
+    let raw = scene.call("r0").unwrap();
+    drop(sent.answered(&raw, SystemTime::now(), &Format));
+    // The client took the locks of the dead and sent the token that is spent. After `invalid_grant` it empties the file.
+    held(&refresh_lock(&scene), Duration::ZERO);
+    let waiter = Virtual::new();
+    let (config, mut is_done) = (scene.config(), false);
+    *waiter.meanwhile.borrow_mut() = Some(Box::new(move |total| {
+        if total > 2 * SECOND && !std::mem::replace(&mut is_done, true) {
+            let scene = Scene::at(config.parent().unwrap());
+            scene.log_in("", "");
+            fs::remove_dir(refresh_lock(&scene)).unwrap();
+        }
+    }));
+    assert!(matches!(scene.claude().finish(&Format, &waiter)[..], [Finished::Written(_)]));
+    assert_eq!(scene.tokens().0, "r1");
+    assert!(scene.leftovers().is_empty());
+}
+
+#[test]
 fn a_living_owner_is_left_alone() {
     let scene = Scene::new();
     let waiter = Virtual::new();
