@@ -93,7 +93,10 @@ impl LoginStore {
             return Err(BeginError::Moved);
         }
         match self.finish_all(true, format, waiter, report)? {
-            Found::Outstanding(outstanding) => return Ok(Begun::Outstanding(outstanding)),
+            Found::Outstanding(mut outstanding) => {
+                outstanding.answered.holding.locks = locks;
+                return Ok(Begun::Outstanding(outstanding));
+            }
             // Where there are no locks, as for a file that is mounted alone, the journal is the lock.
             Found::OwnerLives => return Err(BeginError::OwnerLives),
             Found::Nothing | Found::Finished => {}

@@ -32,7 +32,9 @@ pub enum NoProof {
     )]
     NoJournalInData(io::ErrorKind),
     /// An earlier journal stands in the way.
-    #[error("the journal of an earlier refresh is in the way and cannot be removed; remove it by hand")]
+    #[error(
+        "another journal stands in the way; if that goes on, see which other process refreshes this login"
+    )]
     InTheWay,
 }
 

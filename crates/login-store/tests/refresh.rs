@@ -461,3 +461,14 @@ fn nothing_that_is_shown_holds_a_token() {
         assert!(!text.contains(&bytes.join(", ")), "{text}");
     }
 }
+
+#[test]
+fn each_phase_can_be_handed_to_another_thread() {
+    fn handed<T: Send + 'static>() {}
+    fn shared<T: Send + Sync + 'static>() {}
+    handed::<trunkline_login_store::Pending>();
+    handed::<trunkline_login_store::Sent>();
+    handed::<Answered>();
+    shared::<trunkline_login_store::Heartbeat>();
+    shared::<trunkline_login_store::LoginStore>();
+}
