@@ -4,7 +4,7 @@ use crate::commit::WriteOutstanding;
 use crate::digest::TokenHash;
 use crate::fault;
 use crate::finish::{FinishError, Finished};
-use crate::format::{LoginFormat, NotALogin, Reason};
+use crate::format::{NotALogin, Reason, StoreFormat, Stored};
 use crate::journal_record::Request;
 use crate::locks::{HeldLocks, LockProblem};
 use crate::proof::{NoProof, prove};
@@ -58,7 +58,7 @@ impl LoginStore {
     /// Blocks for up to about ten seconds for each lock. `report` is told what became of journals that were found.
     pub fn begin(
         &self,
-        format: &dyn LoginFormat,
+        format: &dyn StoreFormat,
         reason: &Reason,
         waiter: &dyn Waiter,
         report: &mut dyn FnMut(&Finished),
@@ -83,7 +83,7 @@ impl LoginStore {
         }
         // A login that cannot be refreshed is not worth keeping a client waiting.
         let text = read()?;
-        if format.refresh_token(text.as_bytes())?.is_none_or(|token| token.is_empty()) {
+        if !matches!(format.stored(text.as_bytes())?, Stored::RefreshToken(_)) {
             return Ok(Begun::NoRefreshToken(text));
         }
         let plan = self.protocol().plan(&place);
@@ -105,8 +105,9 @@ impl LoginStore {
         if is_fresh(&text) {
             return Ok(Begun::Fresh(text));
         }
-        let token = format.refresh_token(text.as_bytes())?.filter(|token| !token.is_empty());
-        let Some(token) = token else { return Ok(Begun::NoRefreshToken(text)) };
+        let Stored::RefreshToken(token) = format.stored(text.as_bytes())? else {
+            return Ok(Begun::NoRefreshToken(text));
+        };
         let sent = TokenHash::of(&token);
         locks.heartbeat().touch(waiter.now());
         let request = Request { at: waiter.now(), sent, locks: locks.marks() };
@@ -124,7 +125,7 @@ impl LoginStore {
     fn finish_all(
         &self,
         is_locked: bool,
-        format: &dyn LoginFormat,
+        format: &dyn StoreFormat,
         waiter: &dyn Waiter,
         report: &mut dyn FnMut(&Finished),
     ) -> Result<Found, BeginError> {

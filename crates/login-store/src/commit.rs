@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::format::LoginFormat;
+use crate::format::StoreFormat;
 use crate::journal::JournalProblem;
 use crate::journal_record::{Image, LockMark};
 use crate::locks::mark_of;
@@ -62,7 +62,7 @@ impl Answered {
     /// Waits a few seconds for the lock around the write, and goes on without.
     pub fn commit(
         mut self,
-        format: &dyn LoginFormat,
+        format: &dyn StoreFormat,
         waiter: &dyn Waiter,
     ) -> Result<Committed, Box<WriteOutstanding>> {
         match self.try_commit(format, waiter) {
@@ -73,7 +73,7 @@ impl Answered {
 
     fn try_commit(
         &mut self,
-        format: &dyn LoginFormat,
+        format: &dyn StoreFormat,
         waiter: &dyn Waiter,
     ) -> Result<Committed, WriteProblem> {
         // A token received is never held back for a lock.

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::commit::{Committed, WriteOutstanding};
 use crate::directory_lock::remove_if_same;
 use crate::fault;
-use crate::format::LoginFormat;
+use crate::format::StoreFormat;
 use crate::journal::{Found, Journal};
 use crate::journal_record::Contents;
 use crate::locks::HeldLocks;
@@ -47,7 +47,7 @@ impl LoginStore {
     /// Finishes the journals of this login, if there are any: at most one beside it and one in the data directory.
     /// An answer is written under the locks of a refresh too, if they can be had: a client that is about to learn that the
     /// old token is spent would otherwise empty the file behind the write.
-    pub fn finish(&self, format: &dyn LoginFormat, waiter: &dyn Waiter) -> Vec<Finished> {
+    pub fn finish(&self, format: &dyn StoreFormat, waiter: &dyn Waiter) -> Vec<Finished> {
         self.finish_with(false, format, waiter)
     }
 
@@ -55,7 +55,7 @@ impl LoginStore {
     pub(crate) fn finish_with(
         &self,
         is_locked: bool,
-        format: &dyn LoginFormat,
+        format: &dyn StoreFormat,
         waiter: &dyn Waiter,
     ) -> Vec<Finished> {
         let place = self.place();
@@ -73,7 +73,7 @@ impl LoginStore {
         place: &Place,
         path: &Path,
         [in_place, is_locked]: [bool; 2],
-        format: &dyn LoginFormat,
+        format: &dyn StoreFormat,
         waiter: &dyn Waiter,
     ) -> io::Result<Option<Finished>> {
         let (journal, contents) = match Journal::find(path)? {

@@ -3,6 +3,9 @@
 use std::time::SystemTime;
 
 use trunkline_core::json_edit::Edit;
+use trunkline_core::login::{Login, LoginError, LoginKind};
+use trunkline_core::provider::LoginFormat;
+use trunkline_core::refresh::{RefreshKind, settled_by};
 use trunkline_core::secret::Secret;
 
 /// Why a login is to be refreshed.
@@ -17,9 +20,20 @@ pub enum Reason {
     },
 }
 
+/// What a login file holds that could be refreshed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// A refresh token, not empty.
+    RefreshToken(Secret),
+    /// None, or an empty one: logged out, as the Claude client leaves a file whose refresh was refused.
+    LoggedOut,
+    /// A login of a kind that is never refreshed: an API key.
+    OtherKind,
+}
+
 /// What an answer of a token endpoint does to a login file.
 #[derive(Debug, Clone)]
-pub struct TokenAnswer {
+pub struct AnswerEdits {
     /// The members to set.
     pub edits: Vec<Edit>,
     /// The refresh token that the answer carries; `None`: the old one stays good.
@@ -36,15 +50,53 @@ pub struct NotALogin;
 #[error("the provider's answer holds no usable token")]
 pub struct NotAToken;
 
-/// How a provider's login files and token answers are read. Pure: the same arguments give the same result.
-pub trait LoginFormat {
-    /// The refresh token in a login file; `None` if there is none or an empty one.
-    fn refresh_token(&self, login: &[u8]) -> Result<Option<Secret>, NotALogin>;
+/// How login files and token answers are read, as far as the store needs it. Pure: the same arguments give the same result.
+///
+/// Every [`LoginFormat`] is one through [`ProviderFormat`].
+pub trait StoreFormat {
+    /// What a login file holds.
+    fn stored(&self, login: &[u8]) -> Result<Stored, NotALogin>;
 
     /// Whether a login file holds an access token that makes this refresh unnecessary at `now`: one that needs no refresh
     /// yet; after a forced refresh's failure, only one other than that which failed.
     fn is_fresh(&self, login: &[u8], reason: &Reason, now: SystemTime) -> bool;
 
-    /// What an answer, received at `received`, makes of this login file.
-    fn answer(&self, answer: &[u8], login: &[u8], received: SystemTime) -> Result<TokenAnswer, NotAToken>;
+    /// What an answer, received at `received`, makes of a login file.
+    fn answer(&self, answer: &[u8], received: SystemTime) -> Result<AnswerEdits, NotAToken>;
+}
+
+/// A provider's logins as the store sees them.
+#[derive(Debug, Clone, Copy)]
+pub struct ProviderFormat(pub &'static dyn LoginFormat);
+
+impl StoreFormat for ProviderFormat {
+    fn stored(&self, login: &[u8]) -> Result<Stored, NotALogin> {
+        match self.0.read_login(login) {
+            Ok(Login { kind: LoginKind::ApiKey, .. }) => Ok(Stored::OtherKind),
+            Ok(login) => Ok(login.refresh_token.map_or(Stored::LoggedOut, Stored::RefreshToken)),
+            Err(LoginError::LoggedOut) => Ok(Stored::LoggedOut),
+            Err(LoginError::Invalid(_)) => Err(NotALogin),
+        }
+    }
+
+    fn is_fresh(&self, login: &[u8], reason: &Reason, now: SystemTime) -> bool {
+        let Ok(login) = self.0.read_login(login) else { return false };
+        let is_settled = match reason {
+            Reason::Proactive => settled_by(&login, RefreshKind::Proactive, &login, now),
+            Reason::Forced { failed } => {
+                settled_by(&login, RefreshKind::Forced, &Login::of_token(failed.clone()), now)
+            }
+        };
+        is_settled && login.expires_at.is_none_or(|end| end > now)
+    }
+
+    fn answer(&self, answer: &[u8], received: SystemTime) -> Result<AnswerEdits, NotAToken> {
+        // The edits are what the answer gave and nothing else. Beside a login without any token, so are the tokens.
+        let nothing = Login::of_token(Secret::new(""));
+        let read = self.0.read_refresh_answer(&nothing, answer, received).map_err(|_| NotAToken)?;
+        Ok(AnswerEdits {
+            edits: read.edits.as_slice().to_vec(),
+            refresh_token: read.login.refresh_token.clone(),
+        })
+    }
 }

@@ -23,15 +23,15 @@
 //! What is out of order does not compile, such as taking an answer before saying that something is sent:
 //!
 //! ```compile_fail
-//! # use trunkline_login_store::{Answered, LoginFormat, Pending};
-//! fn hasty(pending: Pending, format: &dyn LoginFormat) -> Answered {
+//! # use trunkline_login_store::{Answered, StoreFormat, Pending};
+//! fn hasty(pending: Pending, format: &dyn StoreFormat) -> Answered {
 //!     pending.answered(b"{}", std::time::SystemTime::UNIX_EPOCH, format)
 //! }
 //! ```
 //!
 //! ```
-//! # use trunkline_login_store::{Answered, LocksLost, LoginFormat, Pending};
-//! fn in_order(pending: Pending, format: &dyn LoginFormat) -> Result<Answered, LocksLost> {
+//! # use trunkline_login_store::{Answered, LocksLost, StoreFormat, Pending};
+//! fn in_order(pending: Pending, format: &dyn StoreFormat) -> Result<Answered, LocksLost> {
 //!     Ok(pending.sending()?.answered(b"{}", std::time::SystemTime::UNIX_EPOCH, format))
 //! }
 //! ```
@@ -64,7 +64,7 @@ mod waiter;
 pub use begin::{BeginError, Begun};
 pub use commit::{Committed, WriteOutstanding, WriteProblem};
 pub use finish::{FinishError, Finished};
-pub use format::{LoginFormat, NotALogin, NotAToken, Reason, TokenAnswer};
+pub use format::{AnswerEdits, NotALogin, NotAToken, ProviderFormat, Reason, StoreFormat, Stored};
 pub use journal::JournalProblem;
 pub use locks::{HEARTBEAT, Heartbeat, LockProblem, LocksLost};
 pub use proof::NoProof;

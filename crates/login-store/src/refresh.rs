@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use crate::digest::TokenHash;
-use crate::format::LoginFormat;
+use crate::format::{StoreFormat, Stored};
 use crate::journal::{Journal, JournalProblem};
 use crate::journal_record::{Answer, Image};
 use crate::locks::{Heartbeat, HeldLocks, LocksLost};
@@ -96,7 +96,7 @@ impl Sent {
 
     /// The provider has answered with what may be a token. `raw` is in the journal and on the disk before anything else is
     /// done. That this fails is no reason to lose the answer, so it is told by [`Answered::journalled`].
-    pub fn answered(mut self, raw: &[u8], received: SystemTime, format: &dyn LoginFormat) -> Answered {
+    pub fn answered(mut self, raw: &[u8], received: SystemTime, format: &dyn StoreFormat) -> Answered {
         self.holding.keep_journal = true;
         let journalled = self.holding.journal.record_answer(received, raw);
         let answer = Answer { received, raw: raw.to_vec().into() };
@@ -134,12 +134,13 @@ impl Answered {
         self.holding.locks.heartbeat()
     }
 
-    /// Whether a text still holds the refresh token that was sent, or none: such a file must not be loaded over the login
-    /// in memory.
-    pub fn is_newer_than(&self, text: &LoginText, format: &dyn LoginFormat) -> bool {
-        match format.refresh_token(text.as_bytes()) {
-            Ok(Some(token)) if !token.is_empty() => TokenHash::of(&token) == self.holding.sent,
-            _ => true,
+    /// Whether a text still holds the refresh token that was sent, or none, or is no login: such a file must not be loaded over
+    /// the login in memory.
+    pub fn is_newer_than(&self, text: &LoginText, format: &dyn StoreFormat) -> bool {
+        match format.stored(text.as_bytes()) {
+            Ok(Stored::RefreshToken(token)) => TokenHash::of(&token) == self.holding.sent,
+            Ok(Stored::OtherKind) => false,
+            Ok(Stored::LoggedOut) | Err(_) => true,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::format::LoginFormat;
+use crate::format::StoreFormat;
 use crate::place::Place;
 use crate::protocol::LockProtocol;
 use crate::read::{self, ReadError};
@@ -40,7 +40,7 @@ impl LoginStore {
     /// Reads the login file, and once more after 200 ms if it is gone, cannot be read, or is no login.
     pub fn read_patiently(
         &self,
-        format: &dyn LoginFormat,
+        format: &dyn StoreFormat,
         waiter: &dyn Waiter,
     ) -> Result<LoginText, ReadError> {
         read_patiently(&self.0.path, format, waiter)
@@ -69,11 +69,11 @@ impl LoginStore {
 /// See [`LoginStore::read_patiently`]. A wait that is ended counts as over.
 pub(crate) fn read_patiently(
     path: &Path,
-    format: &dyn LoginFormat,
+    format: &dyn StoreFormat,
     waiter: &dyn Waiter,
 ) -> Result<LoginText, ReadError> {
     match read::read(path) {
-        Ok(text) if format.refresh_token(text.as_bytes()).is_ok() => Ok(text),
+        Ok(text) if format.stored(text.as_bytes()).is_ok() => Ok(text),
         _ => {
             let _ = waiter.wait(SECOND_LOOK);
             read::read(path)

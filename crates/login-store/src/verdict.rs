@@ -6,7 +6,7 @@ mod tests;
 use trunkline_core::json_edit;
 
 use crate::digest::TokenHash;
-use crate::format::LoginFormat;
+use crate::format::{StoreFormat, Stored};
 use crate::journal_record::{Answer, Image};
 use crate::read::ReadError;
 use crate::text::LoginText;
@@ -52,7 +52,7 @@ pub(crate) enum Verdict {
 
 /// Decides. `sent`: the refresh token that the answer was given for. `image`: of an earlier try to rewrite the file in place.
 pub(crate) fn decide(
-    format: &dyn LoginFormat,
+    format: &dyn StoreFormat,
     found: Result<LoginText, ReadError>,
     sent: TokenHash,
     answer: &Answer,
@@ -69,16 +69,16 @@ pub(crate) fn decide(
         Err(ReadError::Missing) => return Verdict::SetAside(SetAsideReason::NoLogin),
         Err(error) => return Verdict::Wait(Unclear::Read(error)),
     };
-    let Ok(stored) = format.refresh_token(text.as_bytes()) else {
+    let Ok(stored) = format.stored(text.as_bytes()) else {
         return Verdict::Wait(Unclear::NotALogin);
     };
-    let Ok(meaning) = format.answer(&answer.raw, text.as_bytes(), answer.received) else {
+    let Ok(meaning) = format.answer(&answer.raw, answer.received) else {
         return Verdict::SetAside(SetAsideReason::NotAToken);
     };
     let is_for_this = match &stored {
-        Some(stored) if stored.is_empty() => true,
-        Some(stored) => TokenHash::of(stored) == sent,
-        None => true,
+        Stored::RefreshToken(token) => TokenHash::of(token) == sent,
+        Stored::LoggedOut => true,
+        Stored::OtherKind => false,
     };
     if is_for_this {
         return match json_edit::apply(text.as_bytes(), &meaning.edits).map(LoginText::new) {
@@ -88,8 +88,9 @@ pub(crate) fn decide(
             Err(_) => Verdict::SetAside(SetAsideReason::OtherLogin),
         };
     }
-    if meaning.refresh_token.is_some() && meaning.refresh_token == stored {
-        return Verdict::Written(text);
+    match (stored, meaning.refresh_token) {
+        (Stored::RefreshToken(stored), Some(carried)) if stored == carried => return Verdict::Written(text),
+        _ => {}
     }
     Verdict::SetAside(SetAsideReason::OtherLogin)
 }

@@ -2,7 +2,6 @@
 //! journal is lost. The dying is done by this test binary, run again as a child.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what fails here fails the test")]
-#![expect(clippy::print_stdout, reason = "what was left out, or how often, is to be seen")]
 
 mod common;
 

@@ -6,22 +6,26 @@ use trunkline_core::json_edit::Edit;
 use trunkline_core::secret::Secret;
 
 use super::*;
-use crate::format::{NotALogin, NotAToken, Reason, TokenAnswer};
+use crate::format::{AnswerEdits, NotALogin, NotAToken, Reason};
 
 /// Logins `{"r":…}`; answers `TOKEN`, or `-` for one that keeps the refresh token, or nothing usable.
 struct Format;
 
-impl LoginFormat for Format {
-    fn refresh_token(&self, login: &[u8]) -> Result<Option<Secret>, NotALogin> {
+impl StoreFormat for Format {
+    fn stored(&self, login: &[u8]) -> Result<Stored, NotALogin> {
         let login: Value = serde_json::from_slice(login).map_err(|_| NotALogin)?;
-        Ok(login["r"].as_str().map(Secret::new))
+        Ok(match login["r"].as_str() {
+            Some("key") => Stored::OtherKind,
+            Some(token) if !token.is_empty() => Stored::RefreshToken(Secret::new(token)),
+            _ => Stored::LoggedOut,
+        })
     }
 
     fn is_fresh(&self, _: &[u8], _: &Reason, _: SystemTime) -> bool {
         false
     }
 
-    fn answer(&self, raw: &[u8], _: &[u8], _: SystemTime) -> Result<TokenAnswer, NotAToken> {
+    fn answer(&self, raw: &[u8], _: SystemTime) -> Result<AnswerEdits, NotAToken> {
         let raw = std::str::from_utf8(raw).map_err(|_| NotAToken)?;
         let mut edits = vec![Edit::new(&["a"], "access")];
         if raw.is_empty() {
@@ -31,7 +35,7 @@ impl LoginFormat for Format {
         if refresh_token.is_some() {
             edits.push(Edit::new(&["r"], raw));
         }
-        Ok(TokenAnswer { edits, refresh_token })
+        Ok(AnswerEdits { edits, refresh_token })
     }
 }
 
@@ -68,6 +72,7 @@ fn as_the_specification_has_it() {
     let aside = Verdict::SetAside;
     assert_eq!(verdict(Ok(r#"{"r":"other"}"#), "new", None), aside(SetAsideReason::OtherLogin));
     assert_eq!(verdict(Ok(r#"{"r":"other"}"#), "-", None), aside(SetAsideReason::OtherLogin));
+    assert_eq!(verdict(Ok(r#"{"r":"key"}"#), "key", None), aside(SetAsideReason::OtherLogin));
     assert_eq!(verdict(Err(ReadError::Missing), "new", None), aside(SetAsideReason::NoLogin));
     assert_eq!(verdict(Ok(r#"{"r":"sent"}"#), "", None), aside(SetAsideReason::NotAToken));
     assert_eq!(verdict(Ok("[]"), "new", None), aside(SetAsideReason::OtherLogin));

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use trunkline_core::json_edit::Edit;
 use trunkline_core::secret::Secret;
 use trunkline_login_store::{
-    Begun, Cancelled, Finished, LockProtocol, LoginFormat, LoginStore, NotALogin, NotAToken, Reason,
-    TokenAnswer, Waiter,
+    AnswerEdits, Begun, Cancelled, Finished, LockProtocol, LoginStore, NotALogin, NotAToken, Reason,
+    StoreFormat, Stored, Waiter,
 };
 use trunkline_testkit::tmp::TempDir;
 
@@ -27,9 +27,12 @@ fn login(text: &[u8]) -> Result<Value, NotALogin> {
     }
 }
 
-impl LoginFormat for Format {
-    fn refresh_token(&self, text: &[u8]) -> Result<Option<Secret>, NotALogin> {
-        Ok(login(text)?["claudeAiOauth"]["refreshToken"].as_str().map(Secret::new))
+impl StoreFormat for Format {
+    fn stored(&self, text: &[u8]) -> Result<Stored, NotALogin> {
+        Ok(match login(text)?["claudeAiOauth"]["refreshToken"].as_str() {
+            Some(token) if !token.is_empty() => Stored::RefreshToken(Secret::new(token)),
+            _ => Stored::LoggedOut,
+        })
     }
 
     fn is_fresh(&self, text: &[u8], reason: &Reason, now: SystemTime) -> bool {
@@ -45,7 +48,7 @@ impl LoginFormat for Format {
         }
     }
 
-    fn answer(&self, raw: &[u8], _: &[u8], received: SystemTime) -> Result<TokenAnswer, NotAToken> {
+    fn answer(&self, raw: &[u8], received: SystemTime) -> Result<AnswerEdits, NotAToken> {
         let raw: Value = serde_json::from_slice(raw).map_err(|_| NotAToken)?;
         let access = raw["access_token"].as_str().ok_or(NotAToken)?;
         let expires = received + Duration::from_secs(raw["expires_in"].as_u64().unwrap_or(3600));
@@ -58,7 +61,7 @@ impl LoginFormat for Format {
         if let Some(token) = &refresh_token {
             edits.push(Edit::new(&["claudeAiOauth", "refreshToken"], token.expose()));
         }
-        Ok(TokenAnswer { edits, refresh_token })
+        Ok(AnswerEdits { edits, refresh_token })
     }
 }
 
