@@ -36,11 +36,11 @@ pub(crate) fn text(
                 CredentialKind::OauthToken(_) => "long-lived token".to_owned(),
                 CredentialKind::ApiKey(_) => "API key".to_owned(),
             };
-            let state = match (credential.authorization(SystemTime::now()), &described.kind) {
-                (Ok(_), CredentialKind::LoginFile(_)) => "found".to_owned(),
-                (Ok(_), _) => "ready".to_owned(),
-                (Err(why), CredentialKind::LoginFile(_)) => format!("{why} (waiting for it)"),
-                (Err(why), _) => why,
+            let state = match (credential.live().why_not(SystemTime::now()), &described.kind) {
+                (None, CredentialKind::LoginFile(_)) => "found".to_owned(),
+                (None, _) => "ready".to_owned(),
+                (Some(why), CredentialKind::LoginFile(_)) => format!("{why} (waiting for it)"),
+                (Some(why), _) => why,
             };
             let _ = writeln!(text, "  credential {}: {what}: {state}", described.tag);
             let proxy = surroundings.proxy_for(&described.upstream.api_url);

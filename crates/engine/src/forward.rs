@@ -1,21 +1,23 @@
 //! Sending a request to its credential's upstream, and the repeats that only concern connections.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::headers::{self, SetAnew};
-use trunkline_core::provider::{PreparedAuthorization, Provider};
+use trunkline_core::provider::Provider;
 
 use crate::client_connection::ClientConnection;
-use crate::credential::Credential;
+use crate::credential::{Credential, Held};
 use crate::upload::{Upload, UploadError, Waiting};
 use crate::upstream::{Connection, Source, exchange};
 
@@ -28,7 +30,7 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// The service's headers, which override the client's.
     pub(crate) overrides: &'a [(HeaderName, Vec<HeaderValue>)],
-    pub(crate) authorization: &'a PreparedAuthorization,
+    pub(crate) held: Arc<Held>,
 }
 
 /// Room for the headers that are set by us.
@@ -36,7 +38,7 @@ const OWN_HEADERS: usize = 4;
 
 impl Outgoing<'_> {
     fn headers(&self, provider: &dyn Provider, is_http1: bool, length: Option<u64>) -> HeaderMap {
-        let anew = SetAnew { authorization: &self.authorization.name, is_http1 };
+        let anew = SetAnew { authorization: &self.held.authorization.name, is_http1 };
         let mut out = headers::forwarded_request(self.headers, anew, self.overrides.len() + OWN_HEADERS);
         match length {
             // The library adds it where there is none and a body needs one.
@@ -59,7 +61,7 @@ impl Outgoing<'_> {
                 out.append(name, value);
             }
         }
-        provider.authorize(&mut out, self.authorization);
+        provider.authorize(&mut out, &self.held.authorization);
         out
     }
 }
@@ -69,7 +71,8 @@ impl Outgoing<'_> {
 pub(crate) struct Answer {
     pub(crate) response: Response<Incoming>,
     pub(crate) source: Source,
-    pub(crate) attempts: u32,
+    /// What of its body has been read already, to be handed on before the rest.
+    pub(crate) read_ahead: VecDeque<Frame<Bytes>>,
 }
 
 /// Who was waited for too long.
@@ -118,7 +121,9 @@ pub(crate) async fn forward(
         let reused = matches!(&connection, Connection::Http1 { reused, .. } | Connection::Http2 { reused, .. } if *reused);
         let request = request_for(provider, credential, outgoing, upload, client, &connection)?;
         match within_time(upload, exchange(connection, request)).await {
-            Ok(Ok((response, source))) => return Ok(Answer { response, source, attempts: *attempts }),
+            Ok(Ok((response, source))) => {
+                return Ok(Answer { response, source, read_ahead: VecDeque::new() });
+            }
             Ok(Err(error)) => {
                 if let Some(error) = upload.failure() {
                     return Err(upload_fault(error));

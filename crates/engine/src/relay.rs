@@ -4,6 +4,7 @@
 //! The body drives the provider's connection itself (performance.md, *A prototype that reaches nginx*). It never waits in
 //! order to merge: it returns what it has as soon as nothing more is there.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -59,8 +60,8 @@ pub struct Relay {
     _stream: Option<StreamPermit>,
     upstream: Arc<Upstream>,
     upload: Arc<Upload>,
-    /// A frame read, but not merged into the one before it.
-    stashed: Option<Frame<Bytes>>,
+    /// Frames read ahead of their turn: before the head was passed on, or since they could not be merged.
+    stashed: VecDeque<Frame<Bytes>>,
     state: State,
     idle: Duration,
     /// Since when the provider has been silent; `None` while it is not. The clock is only read once it falls silent.
@@ -81,10 +82,16 @@ enum State {
 }
 
 impl Relay {
-    /// The relay of an answer whose head is in. `idle`: the longest silence in its middle.
+    /// The relay of an answer whose head is in. `read_ahead`: what has been read of its body already; `idle`: the longest
+    /// silence in its middle.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of an answer, each of which has an owner of its own"
+    )]
     pub fn new(
         incoming: Incoming,
         source: Source,
+        read_ahead: VecDeque<Frame<Bytes>>,
         upstream: Arc<Upstream>,
         upload: Arc<Upload>,
         idle: Duration,
@@ -101,7 +108,7 @@ impl Relay {
             _stream: stream,
             upstream,
             upload,
-            stashed: None,
+            stashed: read_ahead,
             state: State::Streaming,
             idle,
             silent_since: None,
@@ -117,7 +124,7 @@ impl Relay {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(frame) = self.stashed.take() {
+        if let Some(frame) = self.stashed.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) {
@@ -156,7 +163,7 @@ impl Relay {
         self.bytes_out += length.unwrap_or(0) as u64;
         self.guard.connection().on_given(length.unwrap_or(1));
         let is_last =
-            self.state == State::Streaming && self.stashed.is_none() && self.incoming.is_end_stream();
+            self.state == State::Streaming && self.stashed.is_empty() && self.incoming.is_end_stream();
         if is_last || self.state == State::Ended {
             self.end();
         }
@@ -193,11 +200,11 @@ impl Relay {
                             .extend_from_slice(&data);
                     }
                     Ok(data) => {
-                        self.stashed = Some(Frame::data(data));
+                        self.stashed.push_front(Frame::data(data));
                         break;
                     }
                     Err(trailers) => {
-                        self.stashed = Some(trailers);
+                        self.stashed.push_front(trailers);
                         break;
                     }
                 },
@@ -269,7 +276,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         // A server does not poll a body of known length to its end.
-        if self.state == State::Streaming && self.stashed.is_none() && self.incoming.is_end_stream() {
+        if self.state == State::Streaming && self.stashed.is_empty() && self.incoming.is_end_stream() {
             self.end();
         }
         if let Some(record) = &mut self.record {
@@ -302,7 +309,7 @@ impl Body for ResponseBody {
             Self::Relay(relay) => {
                 relay.state == State::Ended
                     || (relay.state == State::Streaming
-                        && relay.stashed.is_none()
+                        && relay.stashed.is_empty()
                         && relay.incoming.is_end_stream())
             }
         }
@@ -313,7 +320,13 @@ impl Body for ResponseBody {
             Self::Own { bytes, .. } => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Relay(relay) => relay.incoming.size_hint(),
+            Self::Relay(relay) => {
+                let ahead: usize = relay.stashed.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
+                match relay.incoming.size_hint().exact() {
+                    Some(left) => SizeHint::with_exact(left + ahead as u64),
+                    None => relay.incoming.size_hint(),
+                }
+            }
         }
     }
 }

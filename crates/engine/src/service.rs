@@ -15,6 +15,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, H
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use trunkline_core::auth::TokenTable;
+use trunkline_core::auth_recovery::{Outcome as Recovered, Tries};
 use trunkline_core::client_address::Network;
 use trunkline_core::fault::Fault;
 use trunkline_core::provider::{OwnAnswer, Provider};
@@ -25,8 +26,9 @@ use trunkline_core::{client_address, headers, request_id};
 use crate::activity::Activity;
 use crate::client_connection::{ClientConnection, RequestGuard};
 use crate::credential::Credential;
-use crate::forward::{Outgoing, forward, upload_fault};
+use crate::forward::{Answer, Outgoing, forward, upload_fault};
 use crate::record::{Outcome, Record};
+use crate::refused_token::refuses_authorization;
 use crate::relay::{Relay, ResponseBody};
 use crate::upload::{ReplayBudget, Upload, UploadLimits};
 
@@ -150,15 +152,6 @@ impl Service {
         self.provider
     }
 
-    /// Looks at the login files again, and logs what changed. Blocks on the file system.
-    pub fn look_at_logins(&self) {
-        for credential in &self.settings.credentials {
-            if let Some(change) = credential.look_at_file(self.provider) {
-                tracing::info!(service = &*self.settings.tag, "credential {}: {change}", credential.tag());
-            }
-        }
-    }
-
     /// Answers a request.
     pub async fn handle(
         self: &Arc<Self>,
@@ -231,17 +224,15 @@ impl Service {
     ) -> Response<ResponseBody> {
         // The session's place in the headers is read now, its place in the body once that has been seen.
         let session = under.record.as_ref().and_then(|_| self.provider.session(&headers, &Found::Nothing));
-        let outgoing = Outgoing {
+        let mut outgoing = Outgoing {
             method,
             target: leased.target,
             headers: &headers,
             overrides: &self.settings.headers,
-            authorization: &leased.authorization,
+            held: leased.held,
         };
-        let mut attempts = 0;
-        let answer =
-            forward(self.provider, &leased.credential, &outgoing, &upload, guard.connection(), &mut attempts)
-                .await;
+        let (answer, attempts) =
+            self.send(&leased.credential, &mut outgoing, &upload, guard.connection()).await;
         self.describe(&mut under, session, &upload, attempts);
         let answer = match answer {
             Ok(answer) => answer,
@@ -253,7 +244,6 @@ impl Service {
         let mut record = under.record.take();
         if let Some(record) = &mut record {
             record.status = head.status;
-            record.attempts = answer.attempts;
             record.answered = Some(Instant::now());
         }
         let passthrough = leased.passthrough_limits;
@@ -265,7 +255,16 @@ impl Service {
         set_request_id(&mut response_headers, &under.id);
         guard.connection().on_given(1);
         let upstream = Arc::clone(leased.credential.upstream());
-        let relay = Relay::new(incoming, answer.source, upstream, upload, self.settings.idle, record, guard);
+        let relay = Relay::new(
+            incoming,
+            answer.source,
+            answer.read_ahead,
+            upstream,
+            upload,
+            self.settings.idle,
+            record,
+            guard,
+        );
         let mut response = Response::new(ResponseBody::Relay(Box::new(relay)));
         *response.status_mut() = head.status;
         *response.headers_mut() = response_headers;
@@ -274,6 +273,49 @@ impl Service {
             response.extensions_mut().insert(reason.clone());
         }
         response
+    }
+
+    /// Sends a request, and again on the same credential if its token was refused and another can be had. Gives the number
+    /// of tries as well.
+    async fn send(
+        &self,
+        credential: &Credential,
+        outgoing: &mut Outgoing<'_>,
+        upload: &Arc<Upload>,
+        client: &Arc<ClientConnection>,
+    ) -> (Result<Answer, Fault>, u32) {
+        let mut total = 0;
+        let mut tries = Tries::default();
+        loop {
+            let mut attempts = 0;
+            let sent = forward(self.provider, credential, outgoing, upload, client, &mut attempts).await;
+            total += attempts;
+            let mut answer = match sent {
+                Ok(answer) => answer,
+                Err(fault) => return (Err(fault), total),
+            };
+            if !refuses_authorization(&mut answer).await {
+                return (Ok(answer), total);
+            }
+            let (live, token) = (credential.live(), outgoing.held.token);
+            if !upload.can_repeat() {
+                // Too late for this request, but not for the next.
+                live.on_refused(token, tries);
+                return (Ok(answer), total);
+            }
+            match live.recover(token, tries).await {
+                Recovered::Retry { after_refresh } => {
+                    tries.after_refresh |= after_refresh;
+                    tries.with_other_token |= !after_refresh;
+                    match live.authorization().await {
+                        Ok(held) => outgoing.held = held,
+                        Err(_) => return (Ok(answer), total),
+                    }
+                }
+                // There is no other credential to go to.
+                Recovered::PassThrough | Recovered::NextCandidate => return (Ok(answer), total),
+            }
+        }
     }
 
     /// What the log wants to know of the body, as far as it has been seen in passing.

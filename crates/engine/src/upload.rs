@@ -154,6 +154,36 @@ impl Upload {
         Ok(Arc::new(Self { state: Mutex::new(state), budget, limits }))
     }
 
+    /// A body of our own, which is there already.
+    pub(crate) fn own(body: Bytes) -> Arc<Self> {
+        let length = body.len() as u64;
+        let state = State {
+            incoming: None,
+            length: Some(length),
+            kept: if body.is_empty() { VecDeque::new() } else { VecDeque::from([body]) },
+            kept_bytes: 0,
+            reserved: 0,
+            keeping: true,
+            trailers: None,
+            received: length,
+            failed: None,
+            waiting_for_client: None,
+            waiting_for_provider: None,
+            scan: BodyScan::new([Wanted::Top(""); WANTED_COUNT]),
+            scanned: 0,
+            decoder: None,
+            strict: false,
+            curious: false,
+        };
+        let limits = UploadLimits {
+            max_body: length,
+            replay_buffer: length,
+            silence: Duration::MAX,
+            response_head: Duration::MAX,
+        };
+        Arc::new(Self { state: Mutex::new(state), budget: Arc::default(), limits })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under the lock would have come from the HTTP library; the state itself is never half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -210,6 +240,12 @@ impl Upload {
         let reserved = std::mem::take(&mut state.reserved);
         drop(state);
         self.budget.give_back(reserved);
+    }
+
+    /// Whether there may be another try.
+    pub fn can_repeat(&self) -> bool {
+        let state = self.lock();
+        state.keeping && state.failed.is_none()
     }
 
     /// Why the body failed, if it did.

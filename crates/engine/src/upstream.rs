@@ -55,10 +55,10 @@ struct Pools {
 }
 
 thread_local! {
-    static WORKER: Cell<usize> = const { Cell::new(0) };
+    static WORKER: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-/// Tells which worker this thread is. A thread that never says so counts as the first.
+/// Tells which worker this thread is. On a thread that never says so, connections are made anew and not kept.
 pub fn set_worker(index: usize) {
     WORKER.set(index);
 }

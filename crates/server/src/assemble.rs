@@ -1,19 +1,22 @@
 //! From the checked configuration to services.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{HeaderName, HeaderValue};
-use trunkline_config::Surroundings;
 use trunkline_config::model::{self, CredentialKind, ProviderKind, RateLimitHeaders};
+use trunkline_config::{LoginLocation, Surroundings};
 use trunkline_core::auth::TokenTable;
 use trunkline_core::client_address::Network;
 use trunkline_core::provider::Provider;
 use trunkline_core::provider::claude::Claude;
-use trunkline_engine::credential::{Credential, CredentialSource, LiveCredential};
+use trunkline_engine::credential::{Credential, CredentialSource, LiveCredential, LoginFile, Ways};
 use trunkline_engine::service::{FastMode, Service, ServiceSettings, User};
 use trunkline_engine::upload::{ReplayBudget, UploadLimits};
 use trunkline_engine::upstream::tls::SystemAuthorities;
+
+use trunkline_login_store::LockProtocol;
 
 use crate::upstreams::Upstreams;
 
@@ -59,6 +62,17 @@ impl Common {
     }
 }
 
+/// What we call ourselves on requests of our own: token calls and polls.
+const USER_AGENT: &str = concat!("trunkline/", env!("CARGO_PKG_VERSION"));
+
+/// The locks that the provider's own client takes.
+fn locks(provider: ProviderKind, location: &LoginLocation) -> LockProtocol {
+    match provider {
+        ProviderKind::Claude => LockProtocol::Claude { config_directory: Some(location.directory.clone()) },
+        ProviderKind::Codex => LockProtocol::Codex,
+    }
+}
+
 /// The one place that knows which providers there are.
 fn provider(kind: ProviderKind) -> Option<&'static dyn Provider> {
     match kind {
@@ -74,6 +88,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) running: &'a [Arc<Service>],
     /// The connections to providers as they are now.
     pub(crate) upstreams: &'a Upstreams,
+    pub(crate) data_directory: &'a Path,
     pub(crate) trusted_proxies: &'a [Network],
 }
 
@@ -98,11 +113,18 @@ pub(crate) fn service(
     let before = running.map_or(&[][..], |service| &service.settings().credentials);
     let mut credentials = Vec::with_capacity(config.credentials.len());
     for credential in &config.credentials {
-        let upstream = used
-            .take_over_or_make(credential, config.timeouts.connect, parts.upstreams, parts.common)
-            .map_err(bad)?;
+        let mut upstream_at = |url| {
+            used.take_over_or_make(credential, url, config.timeouts.connect, parts.upstreams, parts.common)
+                .map_err(bad)
+        };
+        let upstream = upstream_at(&credential.upstream.api_url)?;
+        let token = upstream_at(&credential.upstream.token_url)?;
         let source = match &credential.kind {
-            CredentialKind::LoginFile(location) => CredentialSource::LoginFile(location.path.clone()),
+            CredentialKind::LoginFile(location) => CredentialSource::LoginFile(LoginFile {
+                path: location.path.clone(),
+                locks: locks(config.provider, location),
+                data_directory: parts.data_directory.to_path_buf(),
+            }),
             CredentialKind::OauthToken(token) => CredentialSource::OAuthToken(token.clone()),
             CredentialKind::ApiKey(key) => CredentialSource::ApiKey(key.clone()),
         };
@@ -112,6 +134,15 @@ pub(crate) fn service(
             .iter()
             .find(|before| **before.tag() == *credential.tag && *before.live().source() == source)
             .map_or_else(|| LiveCredential::new(source, provider), |before| Arc::clone(before.live()));
+        let user_agent = credential.upstream.user_agent.as_deref().unwrap_or(USER_AGENT);
+        live.set_ways(Ways {
+            service: config.tag.as_str().into(),
+            tag: credential.tag.as_str().into(),
+            api: Arc::clone(&upstream),
+            token,
+            user_agent: HeaderValue::try_from(user_agent)
+                .map_err(|_| bad("upstream.user_agent is no header value".to_owned()))?,
+        });
         credentials.push(Arc::new(Credential::new(&credential.tag, live, upstream, models, users)));
     }
 

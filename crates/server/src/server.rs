@@ -4,7 +4,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -13,21 +12,20 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use trunkline_config::model::{self, PemSource};
 use trunkline_config::{Change, Config, Surroundings, difference};
+use trunkline_engine::credential::{Credential, CredentialSource};
 use trunkline_engine::service::Service;
 
 use crate::assemble::{self, AssembleError, Common, Parts};
 use crate::connection::Http;
 use crate::connection_limit::ConnectionLimit;
 use crate::drain::Drain;
+use crate::file_watch::FileWatch;
 use crate::front::{CurrentFront, Front};
 use crate::listener::{self, Listener};
 use crate::mounts::Mounts;
 use crate::tls::{self, TlsError};
 use crate::upstreams::{self, Upstreams};
 use crate::workers::{self, Workers};
-
-/// How often login files are looked at.
-const LOGIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why serving cannot begin, or not in this way.
 #[derive(Debug, thiserror::Error)]
@@ -107,8 +105,12 @@ pub struct Server {
     listeners: Vec<Active>,
     running: Running,
     drain: Drain,
-    /// The accept loops and other tasks that end when the drain begins.
+    /// The accept loops, which end when the drain begins.
     background: TaskTracker,
+    /// The keepers of credentials, which end when no request needs them any more.
+    keepers: TaskTracker,
+    keeping: Drain,
+    logins: Option<FileWatch>,
     connections: TaskTracker,
     common: Common,
     upstreams: Upstreams,
@@ -164,14 +166,17 @@ impl Server {
             running: Arc::default(),
             drain,
             background: TaskTracker::new(),
+            keepers: TaskTracker::new(),
+            keeping: Drain::default(),
+            logins: None,
             connections: TaskTracker::new(),
             workers: Arc::new(Workers::start().map_err(BindError::Workers)?),
             config,
         };
         let plan = server.plan(&server.config)?;
         let config = server.config.clone();
+        server.logins = watch_logins(Arc::clone(&server.running));
         server.commit(config, plan);
-        server.background.spawn(watch_logins(Arc::clone(&server.running), server.drain.clone()));
         Ok(server)
     }
 
@@ -219,6 +224,7 @@ impl Server {
             common: &self.common,
             running: &before,
             upstreams: &self.upstreams,
+            data_directory: &self.config.data_directory,
             trusted_proxies: &config.trusted_proxies,
         };
         let mut groups: Vec<(Place, Vec<&model::Service>)> = Vec::new();
@@ -358,12 +364,43 @@ impl Server {
         bound.sort_by_key(position);
         self.running.store(Arc::new(bound));
         self.config = config;
+        self.keep_credentials();
         leaving
+    }
+
+    /// Starts the keepers of credentials that have none yet, and watches the login files that there are now.
+    fn keep_credentials(&self) {
+        let running = self.running.load_full();
+        let credentials: Vec<_> =
+            running.iter().flat_map(|bound| &bound.service.settings().credentials).collect();
+        if let Some(logins) = &self.logins {
+            let files = credentials.iter().filter_map(|credential| login_file(credential));
+            logins.set(files.cloned().collect());
+        }
+        for credential in credentials {
+            let keeping = self.keeping.clone();
+            if let Some(keeper) = credential.live().start(async move { keeping.stopped().await }) {
+                self.keepers.spawn(keeper);
+                // It may have changed between the first look and the watch.
+                credential.live().on_file_changed();
+            }
+        }
     }
 
     /// Once the drain was asked for: lets requests finish for as long as `drain_timeout`, and ends.
     pub async fn finish(self) -> Drained {
-        let Self { config, listeners, drain, background, connections, workers, .. } = self;
+        let Self {
+            config,
+            listeners,
+            drain,
+            background,
+            keepers,
+            keeping,
+            connections,
+            workers,
+            running,
+            ..
+        } = self;
         drain.stop();
         // The sockets close with the last of their holders.
         drop(listeners);
@@ -384,6 +421,11 @@ impl Server {
         };
         drain.abort();
         connections.wait().await;
+        // What a refresh under way is answered must be kept, however long that takes: it has bounds of its own.
+        keeping.stop();
+        keepers.close();
+        keepers.wait().await;
+        drop(running);
         // The last holder ends and joins the threads; that blocks, briefly.
         drop(workers);
         drained
@@ -409,22 +451,26 @@ fn place(service: &model::Service) -> Place {
     }
 }
 
-/// Looks at login files until told to stop.
-async fn watch_logins(running: Running, drain: Drain) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(LOGIN_INTERVAL) => {}
-            () = drain.stopped() => return,
-        }
-        let running = running.load_full();
-        // File systems can block for long.
-        let looked = tokio::task::spawn_blocking(move || {
-            running.iter().for_each(|bound| bound.service.look_at_logins());
-        });
-        if looked.await.is_err() {
-            tracing::error!("looking at login files failed");
-        }
+/// The login file of a credential that has one.
+fn login_file(credential: &Credential) -> Option<&PathBuf> {
+    match credential.live().source() {
+        CredentialSource::LoginFile(file) => Some(&file.path),
+        CredentialSource::OAuthToken(_) | CredentialSource::ApiKey(_) => None,
     }
+}
+
+/// Tells the keepers when their login files change.
+fn watch_logins(running: Running) -> Option<FileWatch> {
+    let watch = FileWatch::start(Vec::new(), move |changed| {
+        for bound in running.load().iter() {
+            for credential in &bound.service.settings().credentials {
+                if login_file(credential).is_some_and(|path| changed.contains(path)) {
+                    credential.live().on_file_changed();
+                }
+            }
+        }
+    });
+    watch.inspect_err(|error| tracing::warn!(%error, "login files are not watched")).ok()
 }
 
 fn explain(error: &io::Error) -> String {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use trunkline_config::BaseUrl;
 use trunkline_config::model::{self, OutboundKind, PemSource};
 use trunkline_engine::upstream::tls::Trust;
 use trunkline_engine::upstream::{Origin, Upstream, UpstreamSettings};
@@ -29,17 +30,17 @@ struct WayOut {
 }
 
 impl Upstreams {
-    /// The upstream of a credential: one that is known here or was `before`, else a new one. The error says what cannot be
-    /// used, and why.
+    /// The upstream of a credential at one of its URLs: one that is known here or was `before`, else a new one. The error
+    /// says what cannot be used, and why.
     pub(crate) fn take_over_or_make(
         &mut self,
         credential: &model::Credential,
+        url: &BaseUrl,
         connect: Duration,
         before: &Self,
         common: &Common,
     ) -> Result<Arc<Upstream>, String> {
-        let url = &credential.upstream.api_url;
-        let hops = way_out::hops(credential, &common.surroundings);
+        let hops = way_out::hops(credential, url, &common.surroundings);
         let way = WayOut {
             url: format!("{}://{}{}", url.scheme(), url.authority(), url.path()),
             hops: hops.to_vec(),

@@ -3,21 +3,22 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use trunkline_config::Surroundings;
 use trunkline_config::model::{self, PemSource, SocksVersion, TlsVersion};
+use trunkline_config::{BaseUrl, Surroundings};
 use trunkline_engine::upstream::outbound::{
     HttpConnect, NameLookup, Outbound, OutboundKind, ProxyLogin, ProxyServer, Socks4, Socks5,
 };
 use trunkline_engine::upstream::tls::{Authorities, ProxyTls, SystemAuthorities, Trust};
 
-/// The way out of a credential: its detour, or else the environment's proxy for its provider, or none.
+/// The way out of a credential to a URL: its detour, or else the environment's proxy for there, or none.
 pub(crate) fn hops<'a>(
     credential: &'a model::Credential,
+    url: &BaseUrl,
     surroundings: &'a Surroundings,
 ) -> &'a [model::Outbound] {
     match &credential.detour {
         Some(detour) => &detour.outbounds,
-        None => surroundings.proxy_for(&credential.upstream.api_url).map_or(&[], std::slice::from_ref),
+        None => surroundings.proxy_for(url).map_or(&[], std::slice::from_ref),
     }
 }
 

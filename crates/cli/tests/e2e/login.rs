@@ -38,7 +38,7 @@ async fn a_login_is_used_from_when_it_appears_until_it_goes() {
     assert_eq!(upstream.connections(), 0);
 
     let file = log_in(trunkline.home(), "sk-ant-oat01-one");
-    said("login found").await.unwrap();
+    said("unavailable \u{2192} usable").await.unwrap();
     assert_eq!(Protocol::Http1.send(addr, &request).await.status(), 200);
     let received = upstream.next_request().await.unwrap();
     assert_eq!(received.headers.get("authorization"), Some("Bearer sk-ant-oat01-one"));
@@ -51,23 +51,25 @@ async fn a_login_is_used_from_when_it_appears_until_it_goes() {
     assert_eq!(received.headers.get("authorization"), Some("Bearer sk-ant-oat01-two"));
 
     log_out(&file);
-    said("usable \u{2192} unavailable").await.unwrap();
+    said("usable \u{2192} unavailable: no login file").await.unwrap();
     let text = final_refusal(&Protocol::Http2.send(addr, &request).await, 503, "api_error");
     assert!(text.contains("claude /login"), "{text}");
     assert_eq!(upstream.requests().len(), 2);
 }
 
 #[tokio::test]
-async fn a_login_that_has_expired_is_not_used() {
-    let upstream = Upstream::start(Current::default()).await.unwrap();
+async fn a_login_that_has_expired_and_cannot_be_refreshed_is_not_used() {
+    let upstream = Upstream::start(Current::new(Script::text(500, "down"))).await.unwrap();
     let home = TempDir::new().unwrap();
     ClaudeLogin::new("sk-ant-oat01-old", "refresh").expires_in(-60).write_to(&home.join(".claude")).unwrap();
-    let without = with(service(&upstream.url()), json!({ "credentials": [] }));
+    let urls =
+        json!({ "api_url": upstream.url(), "token_url": format!("{}/v1/oauth/token", upstream.url()) });
+    let without = with(service(&upstream.url()), json!({ "credentials": [], "upstream": urls }));
     let trunkline = trunkline().config(&config(&without)).home(home).start().await.unwrap();
     let response = Protocol::Http1.send(trunkline.addr().unwrap(), &message(body())).await;
     let text = final_refusal(&response, 503, "api_error");
     assert!(text.contains("expired"), "{text}");
-    assert_eq!(upstream.connections(), 0);
+    assert!(upstream.requests().iter().all(|request| request.target == "/v1/oauth/token"));
 }
 
 #[tokio::test]

@@ -20,7 +20,11 @@ mod outbound_environment;
 #[cfg(test)]
 mod recorded;
 #[cfg(test)]
+mod refresh;
+#[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod refused_token;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]

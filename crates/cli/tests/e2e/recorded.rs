@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 use trunkline_testkit::client::{Ended, Request};
 use trunkline_testkit::fixtures::{self, End, Exchange, RecordedRequest, RecordedResponse};
+use trunkline_testkit::upstream::{Behaviour as _, ReceivedRequest};
 use trunkline_testkit::{Headers, Script, Upstream};
 
 use crate::support::{Current, OAUTH_TOKEN, Protocol, passing_refusal, serve, service, with};
@@ -124,7 +125,15 @@ async fn responses_pass(protocol: Protocol) {
     let exchanges =
         forwarded(&["gateway_failures", "gateway_compact", "subscriber_failures", "gateway_full"]);
     let current = Current::default();
-    let upstream = Upstream::start(current.clone()).await.unwrap();
+    // Whoever asks whether the token is good is told so: a recorded 401 is then the request's own.
+    let answers = {
+        let current = current.clone();
+        move |request: &ReceivedRequest| match request.target.as_str() {
+            "/api/oauth/usage" => Script::json(200, &json!({})),
+            _ => current.respond(request),
+        }
+    };
+    let upstream = Upstream::start(answers).await.unwrap();
     let trunkline = serve(&service_for(&exchanges, &upstream.url())).await;
     let mut statuses = HashSet::new();
     for exchange in &exchanges {

@@ -1,18 +1,16 @@
 //! Third stage: which credential, and may it be used for this?
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use http::HeaderMap;
 use http::uri::PathAndQuery;
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::glob;
-use trunkline_core::provider::PreparedAuthorization;
 use trunkline_core::scan::{Found, Progress};
 
 use super::authenticate::Authed;
 use super::{FastMode, Service, User};
-use crate::credential::Credential;
+use crate::credential::{Credential, Held, NotReady};
 use crate::forward::{slow_body, upload_fault, within_time};
 use crate::upload::Upload;
 
@@ -20,7 +18,7 @@ use crate::upload::Upload;
 pub(super) struct Leased {
     pub(super) target: PathAndQuery,
     pub(super) credential: Arc<Credential>,
-    pub(super) authorization: PreparedAuthorization,
+    pub(super) held: Arc<Held>,
     pub(super) passthrough_limits: bool,
 }
 
@@ -54,16 +52,11 @@ impl Service {
         if call.asks_model {
             self.check_model(user, credential, upload).await?;
         }
-        let authorization = credential.authorization(SystemTime::now()).map_err(|why| {
-            Fault::new(
-                FaultKind::Unavailable,
-                format!("credential {} is unavailable: {why}", credential.tag()),
-            )
-        })?;
+        let held = credential.live().authorization().await.map_err(|why| unavailable(credential, &why))?;
         Ok(Leased {
             target: call.target,
             credential: Arc::clone(credential),
-            authorization,
+            held,
             passthrough_limits: user.is_some_and(|user| user.passthrough_limits),
         })
     }
@@ -94,6 +87,11 @@ impl Service {
         let shown: String = model.chars().take(100).collect();
         Err(Fault::new(FaultKind::NotFound, format!("model: {shown} is not available to this user")))
     }
+}
+
+/// The refusal where a credential has nothing to authenticate with.
+pub(super) fn unavailable(credential: &Credential, why: &NotReady) -> Fault {
+    Fault::new(FaultKind::Unavailable, format!("credential {} is unavailable: {why}", credential.tag()))
 }
 
 fn unreadable(message: &'static str) -> Fault {

@@ -70,6 +70,12 @@ impl Origin {
         &self.host_header
     }
 
+    /// The request target for the base URL itself. For HTTP/2 it has scheme and authority.
+    pub fn own_target(&self, is_http2: bool) -> Result<Uri, http::Error> {
+        let path = if self.base_path.is_empty() { "/" } else { &self.base_path };
+        self.complete(PathAndQuery::try_from(path)?, is_http2)
+    }
+
     /// The request target for a path and query as the client sent them, under the base path. For HTTP/2 it has scheme and
     /// authority.
     pub fn target(&self, path_and_query: &PathAndQuery, is_http2: bool) -> Result<Uri, http::Error> {
@@ -81,6 +87,10 @@ impl Origin {
                 self.base_path
             )))?
         };
+        self.complete(path_and_query, is_http2)
+    }
+
+    fn complete(&self, path_and_query: PathAndQuery, is_http2: bool) -> Result<Uri, http::Error> {
         if !is_http2 {
             return Ok(Uri::from(path_and_query));
         }

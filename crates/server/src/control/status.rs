@@ -50,7 +50,7 @@ pub struct CredentialStatus {
     pub tag: String,
     /// What it is: `login file`, `long-lived token` or `API key`.
     pub kind: String,
-    /// `usable` or `unavailable`.
+    /// `usable`, `unavailable`, `refreshing`, `blocked`, `rate_limited` or `capped`.
     pub state: String,
     /// Why it is in that state.
     pub why: Option<String>,
@@ -69,7 +69,7 @@ fn of_service(bound: &Bound, now: SystemTime) -> ServiceStatus {
     let service = &bound.service;
     let settings = service.settings();
     let credentials = settings.credentials.iter().map(|credential| {
-        let why = credential.authorization(now).err();
+        let state = credential.live().state(now);
         CredentialStatus {
             tag: credential.tag().to_string(),
             kind: match credential.live().source() {
@@ -78,8 +78,8 @@ fn of_service(bound: &Bound, now: SystemTime) -> ServiceStatus {
                 CredentialSource::ApiKey(_) => "API key",
             }
             .to_owned(),
-            state: if why.is_none() { "usable" } else { "unavailable" }.to_owned(),
-            why,
+            state: state.label().to_owned(),
+            why: credential.live().why_not(now),
             in_flight: credential.activity().in_flight(),
             requests: credential.activity().total(),
         }

@@ -1,0 +1,581 @@
+//! The one task that owns what is known of a credential: events come in, decisions are core's, work goes out, and what is
+//! known is published after each.
+
+mod recovery;
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use trunkline_core::auth_recovery::{AuthRecovery, CheckAnswer, Outcome, Tries};
+use trunkline_core::availability::{
+    Availability, Facts, LoginChange, LoginFacts, Source, StateLog, Unavailable,
+};
+use trunkline_core::login::{Login, LoginError, LoginIdentity, LoginKind};
+use trunkline_core::provider::{Authorization, Provider};
+use trunkline_core::refresh::{RefreshKind, RefreshPolicy};
+use trunkline_core::secret::{Secret, TokenDigest};
+use trunkline_login_store::{Finished, LoginStore, LoginText, ProviderFormat, ReadError, WriteOutstanding};
+
+use self::recovery::Waiting;
+use super::live::{Current, Held, LiveCredential, Ways};
+use super::probe;
+use super::refresh::{End, Heart, Job, blocking, report};
+use super::source::CredentialSource;
+use super::waiter::Waits;
+
+/// How often a login that is not there is looked for, since watches can fail (credentials.md, *Watching*).
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// How often a write that failed is repeated (credentials.md, step 6).
+const WRITE_AGAIN: Duration = Duration::from_secs(10);
+
+/// The longest sleep: whatever the system's clock does, the moment that was waited for is noticed soon after it has come.
+const MAX_SLEEP: Duration = Duration::from_secs(30);
+
+/// The shortest, so that a moment that has come but leads to nothing does not keep a processor busy.
+const MIN_SLEEP: Duration = Duration::from_millis(20);
+
+/// A request whose token the provider refused.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) token: TokenDigest,
+    pub(super) tries: Tries,
+    pub(super) reply: oneshot::Sender<Outcome>,
+}
+
+/// The keeper.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    provider: &'static dyn Provider,
+    store: Option<LoginStore>,
+    /// Of a credential without a file.
+    fixed: Option<Authorization>,
+    facts: Facts,
+    policy: RefreshPolicy,
+    recovery: AuthRecovery,
+    log: StateLog,
+    login: Option<Login>,
+    held: Option<Arc<Held>>,
+    /// Whether a refresh that is under way has given a login that is not in the file yet.
+    is_ahead_of_file: bool,
+    /// An answer that could not be written, and when it is tried again.
+    outstanding: Option<Outstanding>,
+    /// When a login that is not there is looked for.
+    look_at: Instant,
+    is_looking: bool,
+    is_rechecking: bool,
+    /// Whether the file had another login, which has not been told yet.
+    has_other_login: bool,
+    waiting: Vec<Waiting>,
+    refused: mpsc::Receiver<Refused>,
+    work: JoinSet<Done>,
+    /// Logins of refreshes that are not in the file yet.
+    renewed: (mpsc::UnboundedSender<Login>, mpsc::UnboundedReceiver<Login>),
+    waits: Waits,
+}
+
+#[derive(Debug)]
+struct Outstanding {
+    /// `None` while it is being written.
+    write: Option<Box<WriteOutstanding>>,
+    try_at: Instant,
+    _heart: Heart,
+}
+
+/// What work came to.
+#[derive(Debug)]
+enum Done {
+    Finished(Vec<Finished>),
+    Read(Result<LoginText, ReadError>),
+    ReadFor(TokenDigest, Result<LoginText, ReadError>),
+    Checked { token: TokenDigest, begun_at: SystemTime, answer: CheckAnswer },
+    Rechecked { begun_at: SystemTime, answer: CheckAnswer },
+    Refreshed(RefreshKind, End),
+    Written(Option<Box<WriteOutstanding>>),
+}
+
+impl Keeper {
+    /// A keeper that does nothing yet, with what can be known at once.
+    pub(super) fn new(
+        source: &CredentialSource,
+        provider: &'static dyn Provider,
+        refused: mpsc::Receiver<Refused>,
+    ) -> (Self, Current) {
+        let (store, fixed) = match source {
+            CredentialSource::LoginFile(file) => (Some(file.store()), None),
+            CredentialSource::OAuthToken(token) => (None, Some(Authorization::OAuth(token.clone()))),
+            CredentialSource::ApiKey(key) => (None, Some(Authorization::ApiKey(key.clone()))),
+        };
+        let kind = if store.is_some() { Source::LoginFile } else { Source::Fixed };
+        let hint =
+            if store.is_some() { provider.login_hint() } else { "put a new one into the configuration" };
+        let now = SystemTime::now();
+        let mut keeper = Self {
+            provider,
+            facts: Facts::new(kind, hint),
+            policy: RefreshPolicy::new(),
+            recovery: AuthRecovery::new(store.is_some()),
+            log: StateLog::new(Availability::Usable),
+            login: None,
+            held: None,
+            is_ahead_of_file: false,
+            outstanding: None,
+            look_at: Instant::now(),
+            is_looking: false,
+            is_rechecking: false,
+            has_other_login: false,
+            waiting: Vec::new(),
+            refused,
+            work: JoinSet::new(),
+            renewed: mpsc::unbounded_channel(),
+            waits: Waits::default(),
+            store,
+            fixed,
+        };
+        match (&keeper.store, &keeper.fixed) {
+            (Some(store), _) => {
+                let read = store.read();
+                keeper.on_read(read, now);
+            }
+            (None, Some(authorization)) => {
+                let authorization = authorization.clone();
+                keeper.hold(&authorization, now);
+            }
+            (None, None) => {}
+        }
+        keeper.log = StateLog::new(keeper.facts.state(now, &[]));
+        let current = keeper.current(now);
+        (keeper, current)
+    }
+
+    /// Runs until `stop` ends or nobody has the credential any more; then until what must not be interrupted has ended.
+    pub(super) async fn run(mut self, live: Weak<LiveCredential>, stop: impl Future<Output = ()> + Send) {
+        let mut stop = std::pin::pin!(stop);
+        if let Some(store) = self.store.clone() {
+            let (format, waits) = (ProviderFormat(self.provider), self.waits.clone());
+            self.work.spawn(async move {
+                Done::Finished(blocking(move || store.finish(&format, &waits)).await.unwrap_or_default())
+            });
+        }
+        loop {
+            let Some(alive) = live.upgrade() else { break };
+            let now = SystemTime::now();
+            if let Some(ways) = alive.ways.load_full() {
+                self.begin_what_is_due(&ways, now);
+            }
+            self.publish(&alive, now);
+            let sleep = tokio::time::sleep(self.until_next(now));
+            let event = {
+                let file_changed = alive.file_changed.notified();
+                tokio::select! {
+                    () = &mut stop => None,
+                    refused = self.refused.recv() => Some(Event::Refused(refused)),
+                    Some(done) = self.work.join_next(), if !self.work.is_empty() => Some(Event::Done(done.ok())),
+                    Some(login) = self.renewed.1.recv() => Some(Event::Renewed(login)),
+                    () = file_changed => Some(Event::FileChanged),
+                    () = sleep => Some(Event::Time),
+                }
+            };
+            drop(alive);
+            let now = SystemTime::now();
+            match event {
+                None | Some(Event::Refused(None)) => break,
+                Some(Event::Refused(Some(refused))) => {
+                    let ways = live.upgrade().and_then(|live| live.ways.load_full());
+                    self.on_refused(refused, ways.as_ref(), now);
+                }
+                Some(Event::Done(done)) => {
+                    let ways = live.upgrade().and_then(|live| live.ways.load_full());
+                    self.on_done(done, ways.as_ref(), now);
+                }
+                Some(Event::Renewed(login)) => self.on_renewed(&login, now),
+                Some(Event::FileChanged) => self.read_file(),
+                Some(Event::Time) => {}
+            }
+        }
+        self.end(&live).await;
+    }
+
+    /// Nothing new is begun; what waits for a lock gives up; what has been sent is waited for and kept.
+    async fn end(mut self, live: &Weak<LiveCredential>) {
+        self.waits.end();
+        while let Some(done) = self.work.join_next().await {
+            let now = SystemTime::now();
+            while let Ok(login) = self.renewed.1.try_recv() {
+                self.on_renewed(&login, now);
+            }
+            self.on_done(done.ok(), None, now);
+            if let Some(live) = live.upgrade() {
+                self.publish(&live, now);
+            }
+        }
+    }
+
+    // --- what is due ---
+
+    fn begin_what_is_due(&mut self, ways: &Arc<Ways>, now: SystemTime) {
+        if self.login.is_none() && !self.is_looking && self.look_at <= Instant::now() {
+            self.look_at = Instant::now() + LOOK_AGAIN;
+            self.read_file();
+        }
+        let is_refused = self.facts.is_token_refused();
+        if let Some(login) = &self.login
+            && let Some((kind, at)) = self.policy.next_start(login, is_refused, now)
+        {
+            if at <= now {
+                self.begin_refresh(kind, ways, now);
+            } else if login.expires_at.is_some_and(|end| end <= now) || is_refused {
+                // Nobody waits for what may not begin.
+                self.facts.on_refresh_deferred(at, now);
+            }
+        }
+        if let Some(outstanding) = &mut self.outstanding
+            && outstanding.try_at <= Instant::now()
+            && let Some(write) = outstanding.write.take()
+        {
+            let (format, waits) = (ProviderFormat(self.provider), self.waits.clone());
+            self.work.spawn(async move {
+                let written = blocking(move || write.answered.commit(&format, &waits)).await;
+                Done::Written(written.ok().and_then(Result::err))
+            });
+        }
+        if !self.is_rechecking && self.facts.next_recheck(now).is_some_and(|at| at <= now) {
+            self.is_rechecking = true;
+            let (probe, ways) = (self.probe(), Arc::clone(ways));
+            self.work.spawn(async move {
+                Done::Rechecked { begun_at: now, answer: probe::check(probe, &ways).await }
+            });
+        }
+    }
+
+    fn begin_refresh(&mut self, kind: RefreshKind, ways: &Arc<Ways>, now: SystemTime) {
+        let (Some(store), Some(login)) = (self.store.clone(), self.login.clone()) else { return };
+        self.policy.on_started(now);
+        self.facts.on_refresh_started(now);
+        let job = Job {
+            store,
+            provider: self.provider,
+            kind,
+            login,
+            ways: Arc::clone(ways),
+            waits: self.waits.clone(),
+            renewed: self.renewed.0.clone(),
+        };
+        self.work.spawn(async move { Done::Refreshed(kind, job.run().await) });
+    }
+
+    fn read_file(&mut self) {
+        let Some(store) = self.store.clone() else { return };
+        if std::mem::replace(&mut self.is_looking, true) {
+            // One more look, once this one has ended: it may have come too early.
+            self.look_at = Instant::now();
+            return;
+        }
+        let (format, waits) = (ProviderFormat(self.provider), self.waits.clone());
+        self.work.spawn(async move {
+            let read = blocking(move || store.read_patiently(&format, &waits)).await;
+            Done::Read(read.unwrap_or(Err(ReadError::Io(std::io::ErrorKind::Other))))
+        });
+    }
+
+    /// How long nothing has to be done.
+    fn until_next(&self, now: SystemTime) -> Duration {
+        let login = self.login.as_ref();
+        let refresh =
+            login.and_then(|login| self.policy.next_start(login, self.facts.is_token_refused(), now));
+        let moments =
+            [self.facts.next_change(now, &[]), refresh.map(|(_, at)| at), self.facts.next_recheck(now)];
+        let mut wait = MAX_SLEEP;
+        for at in moments.into_iter().flatten() {
+            wait = wait.min(at.duration_since(now).unwrap_or_default());
+        }
+        let look_at =
+            (self.store.is_some() && self.login.is_none() && !self.is_looking).then_some(self.look_at);
+        let write_at = self.outstanding.as_ref().filter(|outstanding| outstanding.write.is_some());
+        for at in [look_at, write_at.map(|outstanding| outstanding.try_at)].into_iter().flatten() {
+            wait = wait.min(at.saturating_duration_since(Instant::now()));
+        }
+        wait.max(MIN_SLEEP)
+    }
+
+    /// What asks whether the provider takes the authorization. `None`: there is nothing to ask with.
+    fn probe(&self) -> Option<trunkline_core::provider::Probe> {
+        if let Some(login) = &self.login
+            && let Some(probe) = self.provider.usage_poll(login)
+        {
+            return Some(probe);
+        }
+        let authorization = self.fixed.clone().or_else(|| self.login.as_ref().map(authorization_of))?;
+        if let Authorization::OAuth(token) = &authorization
+            && let Some(probe) = self.provider.usage_poll(&Login::of_token(token.clone()))
+        {
+            return Some(probe);
+        }
+        self.provider.authorization_check(&authorization)
+    }
+
+    // --- what has happened ---
+
+    fn on_done(&mut self, done: Option<Done>, ways: Option<&Arc<Ways>>, now: SystemTime) {
+        match done {
+            // It panicked, which the panic itself has told. Whatever was under way counts as over after a while.
+            None => {
+                self.is_looking = false;
+                self.is_rechecking = false;
+            }
+            Some(Done::Finished(found)) => {
+                let tag = ways.map_or("", |ways| &*ways.tag).to_owned();
+                for finished in found {
+                    report(&tag, &finished);
+                    if let Finished::Outstanding(outstanding) = finished {
+                        self.on_outstanding(outstanding, now);
+                    }
+                }
+                self.read_file();
+            }
+            Some(Done::Read(read)) => {
+                self.is_looking = false;
+                self.on_read(read, now);
+            }
+            Some(Done::ReadFor(token, read)) => {
+                self.on_read(read, now);
+                let current = self.held.as_ref().filter(|_| self.login.is_some()).map(|held| held.token);
+                let advance = self.recovery.on_file_read(token, current);
+                self.advance(token, advance, ways, now);
+            }
+            Some(Done::Checked { token, begun_at, answer }) => {
+                if answer == CheckAnswer::Accepted {
+                    self.facts.on_poll_answered(begun_at, &|_| false);
+                }
+                let refresh = self.forced_refresh(now);
+                let advance = self.recovery.on_checked(token, begun_at, answer, refresh, now);
+                self.advance(token, advance, ways, now);
+            }
+            Some(Done::Rechecked { begun_at, answer }) => {
+                self.is_rechecking = false;
+                let is_accepted = match answer {
+                    CheckAnswer::Accepted => Some(true),
+                    CheckAnswer::Refused => Some(false),
+                    CheckAnswer::NoAnswer => None,
+                };
+                self.facts.on_rechecked(is_accepted, begun_at);
+            }
+            Some(Done::Refreshed(kind, end)) => self.on_refreshed(kind, end, ways, now),
+            Some(Done::Written(left)) => {
+                self.outstanding = None;
+                if let Some(left) = left {
+                    self.on_outstanding(left, now);
+                } else {
+                    tracing::info!(
+                        credential = ways.map(|ways| &*ways.tag),
+                        "the new token is in the login file now"
+                    );
+                    self.policy.set_write_outstanding(false);
+                    self.read_file();
+                }
+            }
+        }
+    }
+
+    fn on_refreshed(&mut self, kind: RefreshKind, end: End, ways: Option<&Arc<Ways>>, now: SystemTime) {
+        let tag = ways.map(|ways| &*ways.tag);
+        let before = self.held.as_ref().map(|held| held.token);
+        // What came before the file was written is told in order, but perhaps not yet read.
+        while let Ok(login) = self.renewed.1.try_recv() {
+            self.on_renewed(&login, now);
+        }
+        self.is_ahead_of_file = false;
+        match end {
+            End::Needless(login) => {
+                self.policy.on_needless();
+                self.take(&login, true, now);
+            }
+            End::Renewed => {
+                self.policy.on_answered(kind, now);
+                tracing::info!(credential = tag, "login refreshed");
+                if let Some(login) = self.login.clone() {
+                    self.take(&login, true, now);
+                }
+            }
+            End::Outstanding(outstanding) => {
+                self.policy.on_answered(kind, now);
+                tracing::warn!(credential = tag, "{}", outstanding.problem);
+                self.on_outstanding(outstanding, now);
+            }
+            End::Failed(failure) => {
+                tracing::warn!(
+                    credential = tag,
+                    result = failure.label(),
+                    "the login could not be refreshed"
+                );
+                let after = self.policy.on_failed(failure, now);
+                self.facts.on_refresh_failed(&after, now);
+            }
+            End::LockedOut(why) => {
+                tracing::info!(credential = tag, why, "the login is refreshed later");
+                let after = self.policy.on_locked_out(now);
+                self.facts.on_refresh_failed(&after, now);
+            }
+            End::CannotKeep(why) => {
+                tracing::warn!(credential = tag, why, "the login is not refreshed");
+                let after = self.policy.on_cannot_keep(why, now);
+                self.facts.on_refresh_failed(&after, now);
+            }
+            End::NoLogin => {
+                let after = self.policy.on_locked_out(now);
+                self.facts.on_refresh_failed(&after, now);
+                self.read_file();
+            }
+        }
+        self.after_refresh(before, ways, now);
+    }
+
+    /// A new login that is in use before it is in the file.
+    fn on_renewed(&mut self, login: &Login, now: SystemTime) {
+        self.is_ahead_of_file = true;
+        self.take(login, true, now);
+    }
+
+    fn on_outstanding(&mut self, outstanding: Box<WriteOutstanding>, now: SystemTime) {
+        let login = outstanding.answered.login().map(|text| self.provider.read_login(text.as_bytes()));
+        if let Some(Ok(login)) = login {
+            self.take(&login, true, now);
+        }
+        self.policy.set_write_outstanding(true);
+        self.outstanding = Some(Outstanding {
+            _heart: Heart::beat(outstanding.answered.heartbeat()),
+            write: Some(outstanding),
+            try_at: Instant::now() + WRITE_AGAIN,
+        });
+    }
+
+    fn on_read(&mut self, read: Result<LoginText, ReadError>, now: SystemTime) {
+        if self.is_ahead_of_file {
+            return;
+        }
+        let hint = self.provider.login_hint();
+        let text = match read {
+            Ok(text) => text,
+            Err(ReadError::Missing) => return self.on_gone(format!("no login file: {hint}")),
+            Err(error) => return self.on_gone(error.to_string()),
+        };
+        if let Some(Outstanding { write, .. }) = &self.outstanding {
+            // The new token is not in there yet: what is, is spent.
+            let format = ProviderFormat(self.provider);
+            if write.as_ref().is_none_or(|write| write.answered.is_newer_than(&text, &format)) {
+                return;
+            }
+        }
+        match self.provider.read_login(text.as_bytes()) {
+            Ok(login) => self.take(&login, false, now),
+            Err(LoginError::LoggedOut) => self.on_gone(format!("{}: {hint}", LoginError::LoggedOut)),
+            Err(error) => self.on_gone(format!("{error}: {hint}")),
+        }
+    }
+
+    fn on_gone(&mut self, why: String) {
+        self.login = None;
+        self.held = None;
+        self.look_at = Instant::now() + LOOK_AGAIN;
+        self.facts.on_login_gone(why);
+    }
+
+    /// Takes a login into use. `is_refreshed`: it ends a refresh.
+    fn take(&mut self, login: &Login, is_refreshed: bool, now: SystemTime) {
+        if !self.hold(&authorization_of(login), now) {
+            return;
+        }
+        let facts = LoginFacts::of(login);
+        self.policy.on_login(LoginIdentity::of(login));
+        let change = if is_refreshed {
+            self.facts.on_refresh_answered(facts)
+        } else {
+            self.facts.on_login_read(facts)
+        };
+        if change == LoginChange::Changed && !is_refreshed && self.login.is_some() {
+            self.has_other_login = true;
+        }
+        self.login = Some(login.clone());
+    }
+
+    /// Makes the headers of an authorization. Whether that could be done.
+    fn hold(&mut self, authorization: &Authorization, now: SystemTime) -> bool {
+        let (Authorization::OAuth(token) | Authorization::ApiKey(token)) = authorization;
+        let digest = digest(token);
+        if self.held.as_ref().is_some_and(|held| held.token.same(&digest)) {
+            return true;
+        }
+        if let Some(prepared) = self.provider.prepare(authorization) {
+            self.held = Some(Arc::new(Held { authorization: prepared, token: digest }));
+            return true;
+        }
+        let why = "its token has characters that no header can carry";
+        if self.store.is_some() {
+            self.on_gone(why.to_owned());
+        } else {
+            self.facts.on_refused(why, now);
+        }
+        false
+    }
+
+    // --- what is told ---
+
+    fn current(&self, now: SystemTime) -> Current {
+        let is_usable = self.facts.state(now, &[]) == Availability::Usable;
+        let far = now + Duration::from_secs(24 * 60 * 60);
+        let good_until = (is_usable && self.held.is_some())
+            .then(|| self.facts.next_change(now, &[]).map_or(far, |at| at.min(far)));
+        Current { facts: self.facts.clone(), held: self.held.clone(), good_until }
+    }
+
+    fn publish(&mut self, live: &LiveCredential, now: SystemTime) {
+        let change = self.log.observe(self.facts.state(now, &[]), now);
+        let has_other_login = std::mem::take(&mut self.has_other_login);
+        let ways = live.ways.load_full();
+        if has_other_login
+            && change.is_none()
+            && let Some(ways) = &ways
+        {
+            tracing::info!(
+                service = &*ways.service,
+                "credential {}: login file changed, read again",
+                ways.tag
+            );
+        }
+        if let Some(change) = change
+            && let Some(ways) = &ways
+        {
+            let service = &*ways.service;
+            if matches!(&change.to, Availability::Unavailable { why } if !matches!(why, Unavailable::NoLogin(_)))
+            {
+                tracing::warn!(service, "{}", change.line(&ways.tag));
+            } else {
+                tracing::info!(service, "{}", change.line(&ways.tag));
+            }
+        }
+        live.publish(self.current(now));
+    }
+}
+
+#[derive(Debug)]
+enum Event {
+    Refused(Option<Refused>),
+    Done(Option<Done>),
+    Renewed(Login),
+    FileChanged,
+    Time,
+}
+
+fn authorization_of(login: &Login) -> Authorization {
+    match login.kind {
+        LoginKind::OAuth => Authorization::OAuth(login.access_token.clone()),
+        LoginKind::ApiKey => Authorization::ApiKey(login.access_token.clone()),
+    }
+}
+
+fn digest(token: &Secret) -> TokenDigest {
+    TokenDigest::of(token.expose().as_bytes())
+}
