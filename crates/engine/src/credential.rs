@@ -198,16 +198,24 @@ fn read_login(path: &Path, provider: &dyn Provider) -> Result<Login, String> {
     let hint = provider.login_hint();
     let file = File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => format!("no login file: {hint}"),
-        kind => format!("the login file cannot be read: {kind}"),
+        kind => unreadable(kind),
     })?;
     let mut text = Vec::new();
-    file.take(MAX_LOGIN_FILE + 1)
-        .read_to_end(&mut text)
-        .map_err(|error| format!("the login file cannot be read: {}", error.kind()))?;
+    file.take(MAX_LOGIN_FILE + 1).read_to_end(&mut text).map_err(|error| unreadable(error.kind()))?;
     if text.len() as u64 > MAX_LOGIN_FILE {
         return Err(format!("the login file is larger than {MAX_LOGIN_FILE} bytes"));
     }
     provider.read_login(&text).map_err(|error| format!("{error}: {hint}"))
+}
+
+/// Says what to do, without the path: clients are told this too.
+fn unreadable(kind: std::io::ErrorKind) -> String {
+    let remedy = match kind {
+        std::io::ErrorKind::PermissionDenied => "run trunkline as the user who owns it",
+        std::io::ErrorKind::IsADirectory => "credential_path names the file, claude_directory its directory",
+        _ => "correct its path",
+    };
+    format!("the login file cannot be read ({kind}): {remedy}")
 }
 
 fn prepared(provider: &dyn Provider, authorization: &Authorization, expires_at: Option<SystemTime>) -> State {

@@ -20,6 +20,7 @@ use crate::connection::Http;
 use crate::connection_limit::ConnectionLimit;
 use crate::drain::Drain;
 use crate::front::{CurrentFront, Front};
+use crate::listen_error::explain;
 use crate::listener::{self, Listener};
 use crate::mounts::Mounts;
 use crate::tls::{self, TlsError};
@@ -274,7 +275,7 @@ impl Server {
         reuse_port: bool,
     ) -> Result<(TcpListener, SocketAddr), BindError> {
         let wanted = SocketAddr::new(service.listen, service.listen_port);
-        let refused = |error: io::Error| BindError::Listen { address: wanted, why: explain(&error) };
+        let refused = |error: io::Error| BindError::Listen { address: wanted, why: explain(wanted, &error) };
         let socket = match listener::bind(service.listen, service.listen_port, reuse_port) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 let leaving = self.listeners.iter().find(|active| {
@@ -424,19 +425,5 @@ async fn watch_logins(running: Running, drain: Drain) {
         if looked.await.is_err() {
             tracing::error!("looking at login files failed");
         }
-    }
-}
-
-fn explain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "the port is in use, perhaps by another trunkline: choose another with --listen or listen_port"
-                .to_owned()
-        }
-        io::ErrorKind::PermissionDenied => {
-            format!("{error}: ports below 1024 need a privilege; choose another with --listen or listen_port")
-        }
-        io::ErrorKind::AddrNotAvailable => format!("{error}: this machine does not have that address"),
-        _ => error.to_string(),
     }
 }
