@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -49,25 +50,64 @@ pub(crate) enum Command {
     },
     /// Print the JSON Schema of the configuration
     Schema,
+    /// Try it without an account: simulated providers, Trunkline in front, and some traffic
+    ///
+    /// Nothing leaves this machine. What it makes lies in a temporary directory, which is removed at the end.
+    Demo(DemoArgs),
     /// Print the lines that a client needs
-    Env {
-        /// Whose client
-        client: Client,
-        #[command(flatten)]
-        config: ConfigArg,
-        /// The user whose token is printed
-        #[arg(long, value_name = "NAME")]
-        user: Option<String>,
-        /// How to write them; json is the "env" block of a settings.json
-        #[arg(long, value_enum, default_value_t = Shell::Bash)]
-        shell: Shell,
-    },
+    Env(EnvArgs),
     /// Make a token for a user, and print it once
     Token {
         /// The user's name, for the entry that is printed
         #[arg(long, value_name = "NAME", default_value = "NAME")]
         user: String,
     },
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, of a command if one is named
+    Man {
+        /// The command
+        command: Option<String>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Listen here: a port, or an address with a port [default: a free port of 127.0.0.1]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// End by itself after this time, such as 10s or 5m
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub(crate) time: Option<Duration>,
+    /// Make no traffic: only what you send is seen
+    #[arg(long)]
+    pub(crate) no_traffic: bool,
+    /// Write Trunkline's own log to standard error, one line for each request
+    #[arg(long)]
+    pub(crate) log: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct EnvArgs {
+    /// Whose client
+    pub(crate) client: Client,
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+    /// The user whose token is printed
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// How to write them; json is a settings.json to merge into the client's own
+    #[arg(long, value_enum, default_value_t = Shell::Bash)]
+    pub(crate) shell: Shell,
+    /// Let the client show limits in its own words, as with a login of its own
+    #[arg(long)]
+    pub(crate) native_limits: bool,
+    /// Print the lines that undo it instead
+    #[arg(long, conflicts_with = "user")]
+    pub(crate) undo: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -92,8 +132,14 @@ pub(crate) enum Shell {
     Fish,
     /// PowerShell
     Powershell,
-    /// the "env" block of a settings.json
+    /// a settings.json with an "env" block
     Json,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    trunkline_config::duration(text)
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "expected a time above zero, such as 10s or 5m".to_owned())
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
@@ -121,5 +167,13 @@ mod tests {
         assert_eq!(listen_address(":9000"), Ok("127.0.0.1:9000".parse().unwrap()));
         assert_eq!(listen_address("[::]:1"), Ok("[::]:1".parse().unwrap()));
         assert!(listen_address("localhost:1").is_err());
+    }
+
+    #[test]
+    fn a_time_has_a_unit_and_is_above_zero() {
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        for text in ["0", "0s", "10", "-1s", "soon"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
     }
 }

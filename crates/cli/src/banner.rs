@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use trunkline_config::model::CredentialKind;
 use trunkline_config::{Config, Surroundings};
+use trunkline_core::provider::ClientMode;
 use trunkline_server::Bound;
 
 use crate::args::Shell;
@@ -56,9 +57,8 @@ pub(crate) fn text(
             _ => "TOKEN-OF-THE-USER".to_owned(),
         };
         let _ = writeln!(text, "  a client needs:");
-        for line in
-            env_lines(&bound.service.provider().client_variables(&bound.url(), &token), Shell::Bash).lines()
-        {
+        let variables = bound.service.provider().client_variables(ClientMode::Gateway, &bound.url(), &token);
+        for line in env_lines(&variables, Shell::Bash).lines() {
             let _ = writeln!(text, "    {line}");
         }
     }

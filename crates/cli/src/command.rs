@@ -1,7 +1,10 @@
 //! The commands, and how they fail.
 
 mod check;
+mod completions;
+mod demo;
 mod env;
+mod man;
 mod schema;
 mod serve;
 mod status;
@@ -10,7 +13,7 @@ mod token;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-pub(crate) use env::lines as env_lines;
+pub(crate) use env::shell::lines as env_lines;
 
 use crate::args::{Args, Command};
 
@@ -65,9 +68,17 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         }
         Command::Check { config } => check::run(config.file),
         Command::Schema => schema::run(),
-        Command::Env { client, config, user, shell } => env::run(client, config.file, user.as_deref(), shell),
+        Command::Demo(args) => demo::run(&args),
+        Command::Env(args) => env::run(args),
         Command::Token { user } => token::run(&user),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Man { command } => man::run(command.as_deref()),
     }
+}
+
+/// Tells the person something beside the result, on standard error.
+fn note(kind: &str, text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "trunkline: {kind}: {text}");
 }
 
 /// Writes to standard output. A reader that has gone (`| head`) is no failure.

@@ -1,12 +1,16 @@
 //! Finding and reading the configuration.
 
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use trunkline_config::{Config, Diagnostic, Environment as _, config_locations, load, zero_config};
+use trunkline_config::{
+    Config, Diagnostic, Environment as _, config_locations, file_error, load, zero_config,
+};
 
 use crate::command::Failure;
 use crate::environment::{Process, read_bounded};
+use crate::exposed;
 
 /// Largest configuration file read.
 const MAX_CONFIG: u64 = 4 * 1024 * 1024;
@@ -17,6 +21,8 @@ pub(crate) struct Found {
     /// `None`: there is no file, this is what runs without one.
     pub(crate) file: Option<PathBuf>,
     pub(crate) warnings: Vec<Diagnostic>,
+    /// Warnings about files that others can read.
+    pub(crate) exposed: Vec<String>,
 }
 
 /// The configuration: the file that was named, else the first of the usual places, else none at all.
@@ -25,26 +31,53 @@ pub(crate) fn find(named: Option<PathBuf>) -> Result<Found, Failure> {
 }
 
 /// The configuration in a file, or what runs without one.
-pub(crate) fn read_or_default(file: Option<PathBuf>) -> Result<Found, Failure> {
-    match file {
-        Some(file) => read(file),
-        None => Ok(Found { config: zero_config(&Process), file: None, warnings: Vec::new() }),
+pub(crate) fn read_or_default(located: Option<Located>) -> Result<Found, Failure> {
+    if let Some(Located { file, by }) = located {
+        return read_as(file, by);
     }
+    let config = zero_config(&Process);
+    let exposed = exposed::warnings(None, &config);
+    Ok(Found { config, file: None, warnings: Vec::new(), exposed })
+}
+
+/// A configuration file.
+pub(crate) struct Located {
+    pub(crate) file: PathBuf,
+    /// What named it, for messages; empty: it is one of the usual places.
+    by: &'static str,
 }
 
 /// The file that [`find`] would read.
-pub(crate) fn locate(named: Option<PathBuf>) -> Option<PathBuf> {
-    let named =
-        named.or_else(|| Process.var("TRUNKLINE_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from));
-    named.or_else(|| config_locations(&Process).into_iter().find(|file| file.exists()))
+pub(crate) fn locate(named: Option<PathBuf>) -> Option<Located> {
+    let by = |by| move |file| Located { file, by };
+    let variable = || Process.var("TRUNKLINE_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from);
+    named
+        .map(by(" (named by -c)"))
+        .or_else(|| variable().map(by(" (named by TRUNKLINE_CONFIG)")))
+        .or_else(|| config_locations(&Process).into_iter().find(|file| is_there(file)).map(by("")))
+}
+
+/// Whether there is anything of that name. What cannot be looked at, or leads nowhere, is an error to tell of, and not a
+/// reason to run without a configuration.
+fn is_there(file: &Path) -> bool {
+    !file
+        .symlink_metadata()
+        .is_err_and(|error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
 }
 
 /// Reads one file. The failure lists every problem, one in a line.
 pub(crate) fn read(file: PathBuf) -> Result<Found, Failure> {
+    read_as(file, "")
+}
+
+fn read_as(file: PathBuf, by: &str) -> Result<Found, Failure> {
     let text = read_bounded(&file, MAX_CONFIG)
-        .map_err(|error| Failure::configuration(format!("{}: cannot be read: {error}", file.display())))?;
+        .map_err(|error| Failure::configuration(format!("{}{by}: {}", file.display(), file_error(&error))))?;
     match load(&text, &Process) {
-        Ok(loaded) => Ok(Found { config: loaded.config, file: Some(file), warnings: loaded.warnings }),
+        Ok(loaded) => {
+            let exposed = exposed::warnings(Some(&file), &loaded.config);
+            Ok(Found { config: loaded.config, file: Some(file), warnings: loaded.warnings, exposed })
+        }
         Err(problems) => {
             let mut lines = Vec::new();
             for warning in &problems.warnings {
@@ -54,7 +87,9 @@ pub(crate) fn read(file: PathBuf) -> Result<Found, Failure> {
                 lines.push(format!("{}: {error}", file.display()));
             }
             let count = problems.errors.len();
-            lines.push(format!("{}: {count} problem{}", file.display(), if count == 1 { "" } else { "s" }));
+            if count > 1 {
+                lines.push(format!("{}: {count} problems", file.display()));
+            }
             Err(Failure::configuration(lines.join("\n")))
         }
     }

@@ -5,6 +5,7 @@ mod banner;
 mod command;
 mod configuration;
 mod environment;
+mod exposed;
 mod logging;
 
 use std::process::ExitCode;

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::file_error;
 use crate::paths;
 
 /// What loading a configuration may ask of the machine. Nothing else is read.
@@ -63,7 +64,7 @@ fn look_up(reference: &str, env: &dyn Environment) -> Result<String, String> {
         }
         let path = paths::resolve(path, env)?;
         let content =
-            env.read_file(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+            env.read_file(&path).map_err(|error| format!("{}: {}", path.display(), file_error(&error)))?;
         return Ok(content.trim_end_matches(['\r', '\n']).to_owned());
     }
     let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
@@ -75,7 +76,9 @@ fn look_up(reference: &str, env: &dyn Environment) -> Result<String, String> {
                     write $${ for a literal ${"
             .to_owned());
     }
-    env.var(reference).ok_or_else(|| format!("the environment variable {reference} is not set"))
+    env.var(reference).ok_or_else(|| {
+        format!("the environment variable {reference} is not set; set it where trunkline is started")
+    })
 }
 
 #[cfg(test)]
@@ -110,9 +113,12 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let env = env();
-        assert_eq!(expand("${GONE}", &env).unwrap_err(), "the environment variable GONE is not set");
+        assert_eq!(
+            expand("${GONE}", &env).unwrap_err(),
+            "the environment variable GONE is not set; set it where trunkline is started"
+        );
         let error = expand("${file:/run/gone}", &env).unwrap_err();
-        assert!(error.starts_with("cannot read /run/gone: "), "{error}");
+        assert!(error.starts_with("/run/gone: there is no such file"), "{error}");
         assert!(expand("${NAME", &env).unwrap_err().contains("no closing"));
         assert!(expand("${file:}", &env).unwrap_err().contains("names no file"));
         let error = expand("${sk-ant-canary}", &env).unwrap_err();

@@ -22,6 +22,7 @@ mod difference;
 mod environment;
 #[cfg(test)]
 mod fake;
+mod file_error;
 mod format;
 mod json;
 mod jsonc;
@@ -39,10 +40,12 @@ mod zero;
 pub use diagnostic::{Diagnostic, Problems};
 pub use difference::{Change, EntryChange, ServiceChange, difference, is_same};
 pub use environment::Environment;
+pub use file_error::file_error;
 pub use model::Config;
 pub use paths::{LoginLocation, config_locations, default_login};
 pub use schema::schema;
 pub use surroundings::{BadVariable, Surroundings};
+pub use units::duration;
 pub use url::BaseUrl;
 pub use zero::zero_config;
 

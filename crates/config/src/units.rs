@@ -33,7 +33,7 @@ const SIZE_UNITS: [(&str, u64); 10] = [
 const FRACTION_DIGITS: usize = 15;
 
 /// Reads `1h30m`, `90s`, `1.5h`, `100ms`, `0`. Not negative, and not above Go's 292 years.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(Duration::ZERO);

@@ -65,6 +65,26 @@ pub struct OwnAnswer {
     pub body: Bytes,
 }
 
+/// What a client takes a service for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientMode {
+    /// A gateway: the client retries what it is refused, and shows no limits.
+    Gateway,
+    /// The provider itself, with a login of the client's own: the client shows limits in its own words.
+    Subscriber,
+}
+
+/// An environment variable of a client that gets in the way of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disturbance {
+    /// The variable.
+    pub name: &'static str,
+    /// Whether it only counts with a value that means yes; else with any that is not empty.
+    pub is_switch: bool,
+    /// What the client does then.
+    pub effect: &'static str,
+}
+
 /// A provider, as facts. Implementations are zero-sized; every function is pure. What concerns its logins is in
 /// [`LoginFormat`].
 pub trait Provider: LoginFormat {
@@ -94,8 +114,14 @@ pub trait Provider: LoginFormat {
     /// Whether the request asks for the mode that costs its account extra (Claude: fast mode).
     fn asks_extra_usage(&self, headers: &HeaderMap) -> bool;
 
-    /// The environment variables that point a client at `base_url` with a user's `token`.
-    fn client_variables(&self, base_url: &str, token: &str) -> Vec<(&'static str, String)>;
+    /// The environment variables that point a client at `base_url` with a user's `token`; the base URL comes first.
+    fn client_variables(&self, mode: ClientMode, base_url: &str, token: &str) -> Vec<(&'static str, String)>;
+
+    /// The environment variables that must be empty, or not set, for [`Provider::client_variables`] to count.
+    fn cleared_variables(&self, mode: ClientMode) -> &'static [&'static str];
+
+    /// What else in a client's environment gets in the way.
+    fn disturbances(&self) -> &'static [Disturbance];
 
     /// A fault in the provider's error shape.
     fn error(&self, fault: &Fault, request_id: &str) -> OwnAnswer;

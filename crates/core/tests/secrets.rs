@@ -26,7 +26,9 @@ const WITHOUT_SECRETS: &[&str] = &[
     // Plain choices and facts.
     "BadPath",
     "Claude",
+    "ClientMode",
     "CodexLogin",
+    "Disturbance",
     "EditError",
     "FaultKind",
     "Foreign",

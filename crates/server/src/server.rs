@@ -21,6 +21,7 @@ use crate::connection_limit::ConnectionLimit;
 use crate::drain::Drain;
 use crate::file_watch::FileWatch;
 use crate::front::{CurrentFront, Front};
+use crate::listen_error::explain;
 use crate::listener::{self, Listener};
 use crate::mounts::Mounts;
 use crate::tls::{self, TlsError};
@@ -280,7 +281,7 @@ impl Server {
         reuse_port: bool,
     ) -> Result<(TcpListener, SocketAddr), BindError> {
         let wanted = SocketAddr::new(service.listen, service.listen_port);
-        let refused = |error: io::Error| BindError::Listen { address: wanted, why: explain(&error) };
+        let refused = |error: io::Error| BindError::Listen { address: wanted, why: explain(wanted, &error) };
         let socket = match listener::bind(service.listen, service.listen_port, reuse_port) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 let leaving = self.listeners.iter().find(|active| {
@@ -471,18 +472,4 @@ fn watch_logins(running: Running) -> Option<FileWatch> {
         }
     });
     watch.inspect_err(|error| tracing::warn!(%error, "login files are not watched")).ok()
-}
-
-fn explain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "the port is in use, perhaps by another trunkline: choose another with --listen or listen_port"
-                .to_owned()
-        }
-        io::ErrorKind::PermissionDenied => {
-            format!("{error}: ports below 1024 need a privilege; choose another with --listen or listen_port")
-        }
-        io::ErrorKind::AddrNotAvailable => format!("{error}: this machine does not have that address"),
-        _ => error.to_string(),
-    }
 }

@@ -87,11 +87,23 @@ fn certificates(source: &PemSource) -> Result<Vec<CertificateDer<'static>>, TlsE
         ),
     };
     match read {
-        Ok(chain) if chain.is_empty() => {
-            Err(TlsError::Pem { field, why: "there is no certificate in it".to_owned() })
-        }
+        Ok(chain) if chain.is_empty() => Err(TlsError::Pem {
+            field,
+            why: format!(
+                "{}there is no certificate in it; name the PEM file that holds the chain",
+                named(source)
+            ),
+        }),
         Ok(chain) => Ok(chain),
         Err(why) => Err(TlsError::Pem { field, why }),
+    }
+}
+
+/// The file's name in front of a message, if it is one.
+fn named(source: &PemSource) -> String {
+    match source {
+        PemSource::Path(path) => format!("{}: ", path.display()),
+        PemSource::Inline(_) => String::new(),
     }
 }
 
@@ -109,5 +121,11 @@ fn key(source: &PemSource) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 fn at(path: &Path, error: &rustls_pki_types::pem::Error) -> String {
-    format!("{}: {error}", path.display())
+    use rustls_pki_types::pem::Error;
+    let why = match error {
+        Error::Io(error) => trunkline_config::file_error(error),
+        Error::NoItemsFound => "there is none in it; name the PEM file that holds it".to_owned(),
+        _ => "is no PEM file that can be used; it is damaged or cut off".to_owned(),
+    };
+    format!("{}: {why}", path.display())
 }

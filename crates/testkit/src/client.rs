@@ -1,6 +1,7 @@
 //! Clients that send exact bytes, in pieces under the test's control, and see answers frame by frame.
 
 mod h1;
+#[cfg(feature = "testing")]
 mod h2;
 mod request;
 #[cfg(test)]
@@ -12,10 +13,12 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 pub use h1::Connection;
+#[cfg(feature = "testing")]
 pub use h2::{H2Client, H2Exchange};
 pub use request::Request;
 
 use crate::headers::Headers;
+#[cfg(feature = "testing")]
 use crate::tls::{Alpn, Authority};
 
 /// The head of an answer.
@@ -122,6 +125,7 @@ pub async fn send(addr: SocketAddr, request: &Request) -> io::Result<Response> {
     Connection::connect(addr).await?.send(request).await
 }
 
+#[cfg(feature = "testing")]
 /// The protocol that a server at `addr` picks among `alpn`; `None` if it picks none.
 pub async fn negotiate(addr: SocketAddr, authority: &Authority, alpn: &[Alpn]) -> io::Result<Option<Alpn>> {
     let stream = authority.connect(crate::socket::Socket::connect(addr).await?, alpn).await?;

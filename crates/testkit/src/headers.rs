@@ -76,10 +76,12 @@ impl Headers {
         }
     }
 
+    #[cfg(feature = "testing")]
     pub(crate) fn from_map(map: &http::HeaderMap) -> Self {
         map.iter().map(|(name, value)| (name.as_str(), text(value.as_bytes()))).collect()
     }
 
+    #[cfg(feature = "testing")]
     /// For HTTP/2: what belongs to an HTTP/1.1 connection is left out, as are lines that are not legal.
     pub(crate) fn to_map(&self) -> http::HeaderMap {
         const CONNECTION_ONLY: [&str; 5] =

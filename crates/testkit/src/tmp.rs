@@ -15,10 +15,15 @@ pub struct TempDir(PathBuf);
 impl TempDir {
     /// Makes one under the system's temporary directory.
     pub fn new() -> io::Result<Self> {
+        Self::named("trunkline-testkit")
+    }
+
+    /// Makes one whose name begins with `name`.
+    pub fn named(name: &str) -> io::Result<Self> {
         let root = std::env::temp_dir();
         loop {
-            let name: String = std::iter::repeat_with(fastrand::alphanumeric).take(12).collect();
-            let path = root.join(format!("trunkline-testkit-{name}"));
+            let random: String = std::iter::repeat_with(fastrand::alphanumeric).take(12).collect();
+            let path = root.join(format!("{name}-{random}"));
             match create_private(&path) {
                 Ok(()) => return Ok(Self(path)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

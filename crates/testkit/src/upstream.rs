@@ -1,13 +1,18 @@
 //! A scripted upstream: answers byte for byte as told, and records what it was asked.
 
 mod behaviour;
+mod bodies;
 mod event;
 mod h1;
+#[cfg(feature = "testing")]
 mod h2;
 mod play;
 mod request;
 mod script;
+#[cfg(feature = "testing")]
 mod tap;
+#[cfg(feature = "testing")]
+mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -19,10 +24,13 @@ use std::sync::{Arc, Mutex};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
+#[cfg(feature = "testing")]
 use tokio_rustls::TlsAcceptor;
 
 pub use behaviour::{Behaviour, Canned, Intake, on_head};
+use bodies::Bodies;
 pub use event::{Event, EventKind};
+#[cfg(feature = "testing")]
 pub(crate) use h2::reset_reason;
 pub use request::{BodyEnd, ReceivedRequest, RequestHead, Version};
 pub use script::{Cut, Script};
@@ -30,12 +38,18 @@ pub use script::{Cut, Script};
 use crate::log::{Log, lock};
 use crate::signal::bounded;
 use crate::socket::Socket;
+#[cfg(feature = "testing")]
 use crate::tls::{Alpn, Authority};
+
+/// Connections at once; more wait to be accepted. Far above what a proxy in front opens.
+const MAX_CONNECTIONS: usize = 1024;
 
 /// A server on a loopback port of its own, which ends when dropped.
 pub struct Upstream {
     addr: SocketAddr,
+    #[cfg(feature = "testing")]
     authority: Option<Authority>,
+    #[cfg(feature = "testing")]
     /// What it calls itself, where that is not `localhost`.
     name: Option<String>,
     shared: Arc<Shared>,
@@ -50,6 +64,8 @@ struct Shared {
     requests: Log<ReceivedRequest>,
     events: Arc<Log<Event>>,
     recording: AtomicBool,
+    /// The bodies of requests under way.
+    bodies: Bodies,
 }
 
 impl Shared {
@@ -72,48 +88,19 @@ impl Shared {
 #[derive(Clone)]
 enum Wire {
     Http1,
+    #[cfg(feature = "testing")]
     H2c,
+    #[cfg(feature = "testing")]
     Tls(TlsAcceptor),
 }
 
 impl Upstream {
     /// HTTP/1.1 in clear text.
     pub async fn start(behaviour: impl Behaviour) -> io::Result<Self> {
-        Self::listen(behaviour, Wire::Http1, None).await
+        Self::listen(behaviour, Wire::Http1).await
     }
 
-    /// HTTP/2 in clear text, by prior knowledge.
-    pub async fn start_h2c(behaviour: impl Behaviour) -> io::Result<Self> {
-        Self::listen(behaviour, Wire::H2c, None).await
-    }
-
-    /// TLS with a certificate for `localhost` and `127.0.0.1` of a new [`Authority`]; the protocol is what is
-    /// agreed on among `alpn`, and HTTP/1.1 if nothing is.
-    pub async fn start_tls(behaviour: impl Behaviour, alpn: &[Alpn]) -> io::Result<Self> {
-        Self::start_tls_by(behaviour, alpn, &Authority::new()?).await
-    }
-
-    /// TLS with a certificate of an authority that others use too.
-    pub async fn start_tls_by(
-        behaviour: impl Behaviour,
-        alpn: &[Alpn],
-        authority: &Authority,
-    ) -> io::Result<Self> {
-        let acceptor = TlsAcceptor::from(authority.server_config(alpn)?);
-        Self::listen(behaviour, Wire::Tls(acceptor), Some(authority.clone())).await
-    }
-
-    /// TLS with a certificate for a name, or an address, that is not this machine's: for what goes through a proxy that
-    /// connects to [`Upstream::addr`] whatever it is asked for. It calls itself by that name and port 443.
-    pub async fn start_tls_named(behaviour: impl Behaviour, alpn: &[Alpn], name: &str) -> io::Result<Self> {
-        let authority = Authority::new()?;
-        let acceptor = TlsAcceptor::from(authority.server_config_for(&[name], alpn)?);
-        let mut upstream = Self::listen(behaviour, Wire::Tls(acceptor), Some(authority)).await?;
-        upstream.name = Some(name.to_owned());
-        Ok(upstream)
-    }
-
-    async fn listen(behaviour: impl Behaviour, wire: Wire, authority: Option<Authority>) -> io::Result<Self> {
+    async fn listen(behaviour: impl Behaviour, wire: Wire) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -121,9 +108,19 @@ impl Upstream {
             requests: Log::new(),
             events: Arc::new(Log::new()),
             recording: AtomicBool::new(true),
+            bodies: Bodies::default(),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), wire));
-        Ok(Self { addr, authority, name: None, shared, cursor: Mutex::new(0), accepting })
+        Ok(Self {
+            addr,
+            #[cfg(feature = "testing")]
+            authority: None,
+            #[cfg(feature = "testing")]
+            name: None,
+            shared,
+            cursor: Mutex::new(0),
+            accepting,
+        })
     }
 
     /// Where it listens.
@@ -133,18 +130,15 @@ impl Upstream {
 
     /// Its base URL, without a slash at the end. With TLS the host is `localhost`, or the name that it was given.
     pub fn url(&self) -> String {
+        #[cfg(feature = "testing")]
         if let Some(name) = &self.name {
             return format!("https://{name}");
         }
-        match self.authority {
-            Some(_) => format!("https://localhost:{}", self.addr.port()),
-            None => format!("http://{}", self.addr),
+        #[cfg(feature = "testing")]
+        if self.authority.is_some() {
+            return format!("https://localhost:{}", self.addr.port());
         }
-    }
-
-    /// Who signed its certificate, if it speaks TLS.
-    pub fn authority(&self) -> Option<&Authority> {
-        self.authority.as_ref()
+        format!("http://{}", self.addr)
     }
 
     /// All requests so far, in the order in which their heads came in.
@@ -243,9 +237,13 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, wire: Wire) {
     let mut number = 0;
     loop {
         tokio::select! {
-            accepted = listener.accept() => {
-                // A client that is gone again before it was accepted is not worth a record.
-                let Ok((stream, _)) = accepted else { continue };
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => {
+                // A client that is gone again before it was accepted is not worth a record; a lack of file handles
+                // passes.
+                let Ok((stream, _)) = accepted else {
+                    tokio::task::yield_now().await;
+                    continue;
+                };
                 number += 1;
                 connections.spawn(connection(stream, Arc::clone(&shared), wire.clone(), number));
             }
@@ -261,10 +259,12 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, wire: Wire, number: 
             let _presence = event::Presence::new(shared.events(), number);
             h1::serve(&shared, Box::new(socket.clone()), socket, number).await;
         }
+        #[cfg(feature = "testing")]
         Wire::H2c => {
             let _presence = event::Presence::new(shared.events(), number);
             h2::serve(&shared, Box::new(socket.clone()), socket, number).await;
         }
+        #[cfg(feature = "testing")]
         Wire::Tls(acceptor) => {
             let Ok(stream) = acceptor.accept(socket.clone()).await else { return };
             let _presence = event::Presence::new(shared.events(), number);

@@ -47,12 +47,14 @@ enum Body {
 pub(crate) struct WireReader<R> {
     io: R,
     buf: BytesMut,
+    /// How much of the buffer was searched in vain, so that a head in small pieces is not searched over and over.
+    searched: usize,
     body: Body,
 }
 
 impl<R: AsyncRead + Unpin> WireReader<R> {
     pub(crate) fn new(io: R) -> Self {
-        Self { io, buf: BytesMut::with_capacity(16 * 1024), body: Body::Done }
+        Self { io, buf: BytesMut::with_capacity(16 * 1024), searched: 0, body: Body::Done }
     }
 
     /// Reads more into the buffer; false at the end of the stream.
@@ -62,6 +64,7 @@ impl<R: AsyncRead + Unpin> WireReader<R> {
 
     /// What was read and not used yet.
     pub(crate) fn take_buffered(&mut self) -> Bytes {
+        self.searched = 0;
         self.buf.split().freeze()
     }
 
@@ -73,9 +76,9 @@ impl<R: AsyncRead + Unpin> WireReader<R> {
     pub(crate) async fn head(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             while self.buf.starts_with(b"\r\n") {
-                self.buf.advance(2);
+                self.advance(2);
             }
-            if let Some(at) = find(&self.buf, b"\r\n\r\n") {
+            if let Some(at) = self.find(b"\r\n\r\n") {
                 return Ok(Some(self.buf.split_to(at + 4).freeze()));
             }
             if self.buf.len() > HEAD_LIMIT {
@@ -131,7 +134,7 @@ impl<R: AsyncRead + Unpin> WireReader<R> {
                     if !self.buf.starts_with(b"\r\n") {
                         return Err(malformed("a chunk is longer than it said"));
                     }
-                    self.buf.advance(2);
+                    self.advance(2);
                     self.body = Body::ChunkSize;
                 }
                 Body::Trailers => {
@@ -140,7 +143,7 @@ impl<R: AsyncRead + Unpin> WireReader<R> {
                         if self.buf.starts_with(b"\r\n") {
                             break self.buf.split_to(2);
                         }
-                        if let Some(at) = find(&self.buf, b"\r\n\r\n") {
+                        if let Some(at) = self.find(b"\r\n\r\n") {
                             break self.buf.split_to(at + 4);
                         }
                         if self.buf.len() > HEAD_LIMIT {
@@ -178,9 +181,9 @@ impl<R: AsyncRead + Unpin> WireReader<R> {
 
     async fn line(&mut self) -> io::Result<Bytes> {
         loop {
-            if let Some(at) = find(&self.buf, b"\r\n") {
+            if let Some(at) = self.find(b"\r\n") {
                 let line = self.buf.split_to(at).freeze();
-                self.buf.advance(2);
+                self.advance(2);
                 return Ok(line);
             }
             if self.buf.len() > HEAD_LIMIT {
@@ -192,8 +195,22 @@ impl<R: AsyncRead + Unpin> WireReader<R> {
         }
     }
 
+    fn advance(&mut self, count: usize) {
+        self.searched = 0;
+        self.buf.advance(count);
+    }
+
+    /// Where the buffer has `needle`. What was searched before is not searched again.
+    fn find(&mut self, needle: &[u8]) -> Option<usize> {
+        let from = self.searched.saturating_sub(needle.len().saturating_sub(1));
+        let found = self.buf.get(from..).and_then(|rest| find(rest, needle)).map(|at| from + at);
+        self.searched = if found.is_some() { 0 } else { self.buf.len() };
+        found
+    }
+
     fn take(&mut self, at_most: u64) -> Bytes {
         let count = usize::try_from(at_most).unwrap_or(usize::MAX).min(self.buf.len());
+        self.searched = 0;
         self.buf.split_to(count).freeze()
     }
 }
@@ -292,6 +309,29 @@ mod tests {
             let (_, _, end) = pieces(wire, Framing::Chunked).await;
             assert_eq!(end.unwrap_err().kind(), io::ErrorKind::InvalidData);
         }
+    }
+
+    #[tokio::test]
+    async fn what_comes_byte_by_byte_is_found() {
+        use tokio::io::AsyncWriteExt as _;
+        // A pipe that holds one byte: every search starts in the middle of what is searched for.
+        let (mut write, read) = tokio::io::duplex(1);
+        let wire =
+            b"\r\nGET / HTTP/1.1\r\nA: \r1\r\n\r\n3\r\nabc\r\n0\r\nB: 2\r\n\r\nHEAD / HTTP/1.1\r\n\r\n";
+        tokio::spawn(async move { write.write_all(wire).await });
+        let mut reader = WireReader::new(read);
+        assert_eq!(reader.head().await.unwrap().unwrap(), "GET / HTTP/1.1\r\nA: \r1\r\n\r\n");
+        reader.begin(Framing::Chunked);
+        let mut data = Vec::new();
+        loop {
+            match reader.piece().await.unwrap() {
+                Piece::Data { bytes, .. } => data.extend_from_slice(&bytes),
+                Piece::Trailers(trailers) => assert_eq!(trailers.get("b"), Some("2")),
+                Piece::End => break,
+            }
+        }
+        assert_eq!(data, b"abc");
+        assert_eq!(reader.head().await.unwrap().unwrap(), "HEAD / HTTP/1.1\r\n\r\n");
     }
 
     #[tokio::test]

@@ -15,6 +15,9 @@ pub(super) fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     for warning in &found.warnings {
         let _ = writeln!(stderr, "{}: warning: {warning}", file.display());
     }
+    for warning in &found.exposed {
+        let _ = writeln!(stderr, "warning: {warning}");
+    }
     let services = &found.config.services;
     let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     print(&format!(

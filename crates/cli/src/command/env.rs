@@ -1,76 +1,162 @@
 //! `trunkline env`.
 
+pub(crate) mod shell;
+mod surroundings;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use trunkline_config::model::{ProviderKind, Service, User};
-use trunkline_core::provider::Provider;
+use trunkline_config::Environment as _;
+use trunkline_config::model::{ProviderKind, RateLimitHeaders, Service, User};
 use trunkline_core::provider::claude::Claude;
+use trunkline_core::provider::{ClientMode, Provider};
 
-use super::{Failure, print};
-use crate::args::{Client, Shell};
+use super::{Failure, note, print};
+use crate::args::{Client, EnvArgs, Shell};
 use crate::configuration;
+use crate::environment::{Process, read_bounded};
+use surroundings::{Settings, Surroundings};
 
-pub(super) fn run(
-    client: Client,
-    file: Option<PathBuf>,
-    user: Option<&str>,
-    shell: Shell,
-) -> Result<(), Failure> {
-    let (kind, provider): (_, &dyn Provider) = match client {
+/// Largest settings file of a client that is looked at.
+const MAX_SETTINGS: u64 = 1024 * 1024;
+
+/// What `--native-limits` changes, and what it costs, as one comment (fact sheet, section 2.3).
+const NATIVE_LIMITS: &str = "the client takes this token for a login of its own: it shows limits in its own words and does \
+    not retry a used-up limit; its default model becomes Sonnet, prompts are cached for an hour, which costs more to write, \
+    and it may send this token to the provider itself";
+
+pub(super) fn run(args: EnvArgs) -> Result<(), Failure> {
+    let (kind, provider): (_, &dyn Provider) = match args.client {
         Client::Claude => (ProviderKind::Claude, &Claude),
     };
-    let found = configuration::find(file)?;
+    let mode = if args.native_limits { ClientMode::Subscriber } else { ClientMode::Gateway };
+    let names: Vec<&str> =
+        provider.client_variables(mode, "", "").into_iter().map(|(name, _)| name).collect();
+    if args.undo {
+        return match shell::clear(&names, args.shell) {
+            Some(line) => print(&format!("{line}\n")),
+            None => Err(Failure::usage(format!(
+                "--undo: there is no line for a settings.json; delete {} from its \"env\"",
+                names.join(" and ")
+            ))),
+        };
+    }
+    let found = configuration::find(args.config.file)?;
     let Some(service) = found.config.services.iter().find(|service| service.provider == kind) else {
         return Err(Failure::other(format!("the configuration has no {} service", kind.name())));
     };
-    let (token, note) = token(service, user)?;
-    let mut text = lines(&provider.client_variables(&base_url(service), &token), shell);
-    if let Some(note) = note {
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{note}\n").as_bytes());
+    let user = user(service, args.user.as_deref())?;
+    let base_url = base_url(service);
+    let variables = provider.client_variables(mode, &base_url.text, &token(user));
+    let cleared = provider.cleared_variables(mode);
+    for text in notes(service, user, args.native_limits) {
+        note("note", &text);
     }
-    if shell == Shell::Bash || shell == Shell::Fish {
-        let names: Vec<_> = provider.client_variables("", "").into_iter().map(|(name, _)| name).collect();
-        let undo = if shell == Shell::Bash { "unset" } else { "set -e" };
-        let _ = writeln!(text, "# to undo: {undo} {}", names.join(" "));
+    let directory = client_directory();
+    let settings = directory.and_then(|directory| settings(&directory));
+    let surroundings = Surroundings {
+        host: &base_url.host,
+        variables: &variables,
+        cleared,
+        disturbances: provider.disturbances(),
+        into_settings: args.shell == Shell::Json,
+        settings: settings.as_ref(),
+    };
+    for warning in surroundings.warnings(&|name| Process.var(name)) {
+        note("warning", &warning);
+    }
+    if args.shell == Shell::Json {
+        note(
+            "note",
+            &format!(
+                "merge this into ~/.claude/settings.json (every project), or into .claude/settings.local.json of one project; \
+                 keep it out of version control; to undo, delete {} from \"env\"",
+                names.iter().chain(cleared).copied().collect::<Vec<_>>().join(", ")
+            ),
+        );
+        let mut variables = variables;
+        // Empty counts as not set.
+        variables.extend(cleared.iter().map(|name| (*name, String::new())));
+        return print(&shell::lines(&variables, args.shell));
+    }
+    let mut text = String::new();
+    if args.native_limits {
+        let _ = writeln!(text, "# {NATIVE_LIMITS}");
+    }
+    if let Some(line) = shell::clear(cleared, args.shell).filter(|_| !cleared.is_empty()) {
+        let _ = writeln!(text, "{line}");
+    }
+    text.push_str(&shell::lines(&variables, args.shell));
+    if let Some(line) = shell::clear(&names, args.shell) {
+        let _ = writeln!(text, "# to undo: {line}");
     }
     print(&text)
 }
 
-/// The token to print, and a note where it is only a placeholder.
-fn token(service: &Service, user: Option<&str>) -> Result<(String, Option<String>), Failure> {
+/// What to know about the token and its user.
+fn notes(service: &Service, user: Option<&User>, native_limits: bool) -> Vec<String> {
+    let mut notes = Vec::new();
+    if service.listen_port == 0 {
+        notes.push(format!(
+            "service {} listens on a port that the system chooses (listen_port 0): put it where PORT stands; \
+             \"trunkline serve\" prints it",
+            service.tag
+        ));
+    }
+    if let Some(user) = user.filter(|user| user.plain_token.is_none()) {
+        notes.push(format!(
+            "the configuration holds only the hash of {}'s token: put the token itself where TOKEN-OF-{} stands",
+            user.name, user.name
+        ));
+    }
+    let passes = user.is_some_and(|user| user.rate_limit_headers == RateLimitHeaders::Passthrough);
+    if native_limits && !passes {
+        notes.push(
+            "the client learns of limits from headers that this version passes on only to a user with \
+             \"rate_limit_headers\": \"passthrough\""
+                .to_owned(),
+        );
+    }
+    notes
+}
+
+/// Whose lines to print; nobody's in particular where there are no users.
+fn user<'a>(service: &'a Service, name: Option<&str>) -> Result<Option<&'a User>, Failure> {
     if service.users.is_empty() {
-        return match user {
+        return match name {
             Some(user) => Err(Failure::usage(format!("--user {user}: service {} has no users", service.tag))),
-            None => Ok(("any".to_owned(), None)),
+            None => Ok(None),
         };
     }
     let names = || service.users.iter().map(|user| user.name.as_str()).collect::<Vec<_>>().join(", ");
-    let found: Option<&User> = match user {
+    let found = match name {
         Some(name) => service.users.iter().find(|user| user.name == name),
         None if service.users.len() == 1 => service.users.first(),
         None => return Err(Failure::usage(format!("say which user with --user: {}", names()))),
     };
-    let Some(user) = found else {
-        return Err(Failure::usage(format!(
-            "--user: service {} has no such user; it has {}",
-            service.tag,
-            names()
-        )));
-    };
-    Ok(match &user.plain_token {
-        Some(token) => (token.expose().to_owned(), None),
-        None => (
-            format!("TOKEN-OF-{}", user.name),
-            Some(format!(
-                "the configuration holds only the hash of {}'s token: put the token itself where TOKEN-OF-{} stands",
-                user.name, user.name
-            )),
-        ),
+    found.map(Some).ok_or_else(|| {
+        Failure::usage(format!("--user: service {} has no such user; it has {}", service.tag, names()))
     })
 }
 
-fn base_url(service: &Service) -> String {
+/// The token to print, or what stands for it.
+fn token(user: Option<&User>) -> String {
+    match user {
+        None => "any".to_owned(),
+        Some(user) => match &user.plain_token {
+            Some(token) => token.expose().to_owned(),
+            None => format!("TOKEN-OF-{}", user.name),
+        },
+    }
+}
+
+/// Where a client on this machine finds a service.
+struct BaseUrl {
+    text: String,
+    host: String,
+}
+
+fn base_url(service: &Service) -> BaseUrl {
     let scheme = if service.tls.is_some() { "https" } else { "http" };
     let name = service.tls.as_ref().and_then(|tls| tls.server_name.clone());
     let host = name.unwrap_or_else(|| match service.listen {
@@ -78,50 +164,22 @@ fn base_url(service: &Service) -> String {
         std::net::IpAddr::V6(ip) => format!("[{ip}]"),
         std::net::IpAddr::V4(ip) => ip.to_string(),
     });
-    format!("{scheme}://{host}:{}{}", service.listen_port, service.path)
+    let port = match service.listen_port {
+        0 => "PORT".to_owned(),
+        port => port.to_string(),
+    };
+    BaseUrl { text: format!("{scheme}://{host}:{port}{}", service.path), host }
 }
 
-/// The variables as a shell takes them. Every value is quoted: a token may hold anything.
-pub(crate) fn lines(variables: &[(&'static str, String)], shell: Shell) -> String {
-    let mut text = String::new();
-    for (name, value) in variables {
-        let _ = match shell {
-            Shell::Bash => writeln!(text, "export {name}='{}'", value.replace('\'', r"'\''")),
-            Shell::Fish => {
-                writeln!(text, "set -gx {name} '{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
-            }
-            Shell::Powershell => writeln!(text, "$env:{name} = '{}'", value.replace('\'', "''")),
-            Shell::Json => Ok(()),
-        };
-    }
-    if shell == Shell::Json {
-        let map: serde_json::Map<_, _> =
-            variables.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into())).collect();
-        text = format!("{:#}\n", serde_json::json!({ "env": map }));
-    }
-    text
+/// Where Claude Code keeps its settings.
+fn client_directory() -> Option<PathBuf> {
+    let named = Process.var("CLAUDE_CONFIG_DIR").filter(|name| !name.is_empty()).map(PathBuf::from);
+    named.or_else(|| Process.home().map(|home| home.join(".claude")))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_shell_gets_its_own_quoting() {
-        let variables = Claude.client_variables("http://127.0.0.1:8787/claude", r"a'b\c");
-        assert_eq!(
-            lines(&variables, Shell::Bash),
-            "export ANTHROPIC_BASE_URL='http://127.0.0.1:8787/claude'\nexport ANTHROPIC_AUTH_TOKEN='a'\\''b\\c'\n"
-        );
-        assert_eq!(
-            lines(&variables, Shell::Fish),
-            "set -gx ANTHROPIC_BASE_URL 'http://127.0.0.1:8787/claude'\nset -gx ANTHROPIC_AUTH_TOKEN 'a\\'b\\\\c'\n"
-        );
-        assert_eq!(
-            lines(&variables, Shell::Powershell),
-            "$env:ANTHROPIC_BASE_URL = 'http://127.0.0.1:8787/claude'\n$env:ANTHROPIC_AUTH_TOKEN = 'a''b\\c'\n"
-        );
-        let json: serde_json::Value = serde_json::from_str(&lines(&variables, Shell::Json)).unwrap();
-        assert_eq!(json["env"]["ANTHROPIC_AUTH_TOKEN"], r"a'b\c");
-    }
+/// The client's own settings, if there are any that can be read.
+fn settings(directory: &std::path::Path) -> Option<Settings> {
+    let path = directory.join("settings.json");
+    let text = read_bounded(&path, MAX_SETTINGS).ok()?;
+    Some(Settings { path, content: serde_json::from_str(&text).ok()? })
 }

@@ -4,11 +4,11 @@ mod changes;
 mod reload;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use trunkline_config::Surroundings;
+use trunkline_config::{Config, Surroundings};
 use trunkline_server::control::ControlSocket;
 use trunkline_server::{DataDirectory, Drain, Drained, FileWatch, Server, tls_files};
 
@@ -19,17 +19,20 @@ use crate::logging::Logging;
 use crate::{banner, configuration, environment};
 
 pub(super) fn run(file: Option<PathBuf>, listen: Option<SocketAddr>, watch: bool) -> Result<(), Failure> {
-    let file = configuration::locate(file);
+    let located = configuration::locate(file);
     let changes = Changes::default();
     // What is read from now on cannot change unnoticed.
-    let watch = watch.then(|| start_watch(file.as_ref(), changes.clone()));
-    let mut found = configuration::read_or_default(file)?;
+    let watch = watch.then(|| start_watch(located.as_ref().map(|located| &located.file), changes.clone()));
+    let mut found = configuration::read_or_default(located)?;
     if let Some(address) = listen {
         configuration::listen_at(&mut found.config, address)?;
     }
     let surroundings = environment::surroundings()?;
     let logging = Logging::start(&found.config.log)
-        .map_err(|error| Failure::configuration(format!("log.output: cannot be opened: {error}")))?;
+        .map_err(|error| Failure::configuration(log_output(&found.config, &error)))?;
+    for warning in &found.exposed {
+        tracing::warn!("{warning}");
+    }
     for warning in &found.warnings {
         tracing::warn!("{warning}");
     }
@@ -64,13 +67,7 @@ async fn serve(
     let data = DataDirectory::hold(&found.config.data_directory)
         .map_err(|error| Failure::configuration(error.to_string()))?;
     let drain = Drain::default();
-    let server = Server::start(found.config, surroundings, drain.clone()).map_err(|error| {
-        if error.is_configuration() {
-            Failure::configuration(error.to_string())
-        } else {
-            Failure::other(error.to_string())
-        }
-    })?;
+    let server = start(found.config, surroundings, drain.clone())?;
     // Before anybody is told that we are here, so that whoever reads it may stop us properly.
     let mut signals =
         Signals::new().map_err(|error| Failure::other(format!("signals cannot be handled: {error}")))?;
@@ -123,6 +120,27 @@ async fn serve(
         Drained::Cut(connections) => tracing::warn!(connections, "stopped, with connections cut off"),
     }
     Ok(())
+}
+
+/// Why the log file cannot be opened, and what to do.
+fn log_output(config: &Config, error: &std::io::Error) -> String {
+    let path = config.log.output.as_deref().unwrap_or_else(|| Path::new("")).display();
+    format!(
+        "log.output: {path} cannot be written ({}): choose a file in a directory that this user may write to, or leave \
+         it out for standard error",
+        error.kind()
+    )
+}
+
+/// Begins to serve what a configuration says, or tells what must be changed.
+pub(super) fn start(config: Config, surroundings: Surroundings, drain: Drain) -> Result<Server, Failure> {
+    Server::start(config, surroundings, drain).map_err(|error| {
+        if error.is_configuration() {
+            Failure::configuration(error.to_string())
+        } else {
+            Failure::other(error.to_string())
+        }
+    })
 }
 
 /// What a signal asks for.

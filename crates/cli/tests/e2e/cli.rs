@@ -1,14 +1,10 @@
 //! The command line: exit codes, and what it prints.
 
-use std::net::TcpListener;
-
 use serde_json::{Value, json};
 use trunkline_testkit::process::Output;
 use trunkline_testkit::{Script, Upstream};
 
-use crate::support::{
-    Current, Protocol, USER_TOKEN, body, config, message, service, sha256, trunkline, with,
-};
+use crate::support::{Current, Protocol, body, config, message, service, sha256, trunkline, with};
 
 const UPSTREAM: &str = "http://127.0.0.1:9";
 
@@ -45,15 +41,6 @@ async fn an_invalid_configuration_is_refused_with_all_its_problems() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_is_not_there_is_refused() {
-    for command in ["check", "serve"] {
-        let output = trunkline().args([command, "-c", "nowhere.json"]).run().await.unwrap();
-        assert_eq!(output.status.code(), Some(78), "{output:?}");
-        assert!(output.stderr.join("\n").contains("nowhere.json"), "{output:?}");
-    }
-}
-
-#[tokio::test]
 async fn a_wrong_command_line_is_a_usage_error() {
     for args in
         [&[][..], &["nothing"], &["serve", "--nothing"], &["env", "codex"], &["serve", "--listen", "x"]]
@@ -64,17 +51,6 @@ async fn a_wrong_command_line_is_a_usage_error() {
     }
     let output = run(&["env", "claude", "--user", "nobody"], &config(&service(UPSTREAM))).await;
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-}
-
-#[tokio::test]
-async fn a_port_in_use_is_told_in_one_line() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
-    let config = config(&with(service(UPSTREAM), json!({ "listen_port": port })));
-    let output = trunkline().config(&config).run().await.unwrap();
-    assert_eq!(output.status.code(), Some(78), "{output:?}");
-    let [line] = output.stderr.as_slice() else { panic!("{output:?}") };
-    assert!(line.contains(&format!("127.0.0.1:{port}")) && line.contains("in use"), "{line}");
 }
 
 #[tokio::test]
@@ -97,56 +73,6 @@ async fn a_new_token_comes_with_its_entry() {
     let trunkline = trunkline().config(&config).start().await.unwrap();
     let request = message(body()).set_header("Authorization", &format!("Bearer {token}"));
     assert_eq!(Protocol::Http1.send(trunkline.addr().unwrap(), &request).await.status(), 200);
-}
-
-#[tokio::test]
-async fn the_environment_of_a_client_is_printed_for_each_shell() {
-    let config = config(&with(service(UPSTREAM), json!({ "listen_port": 8787, "path": "/claude" })));
-    for (shell, lines) in [
-        (
-            "bash",
-            vec![
-                "export ANTHROPIC_BASE_URL='http://127.0.0.1:8787/claude'".to_owned(),
-                format!("export ANTHROPIC_AUTH_TOKEN='{USER_TOKEN}'"),
-                "# to undo: unset ANTHROPIC_BASE_URL ANTHROPIC_AUTH_TOKEN".to_owned(),
-            ],
-        ),
-        (
-            "fish",
-            vec![
-                "set -gx ANTHROPIC_BASE_URL 'http://127.0.0.1:8787/claude'".to_owned(),
-                format!("set -gx ANTHROPIC_AUTH_TOKEN '{USER_TOKEN}'"),
-                "# to undo: set -e ANTHROPIC_BASE_URL ANTHROPIC_AUTH_TOKEN".to_owned(),
-            ],
-        ),
-        (
-            "powershell",
-            vec![
-                "$env:ANTHROPIC_BASE_URL = 'http://127.0.0.1:8787/claude'".to_owned(),
-                format!("$env:ANTHROPIC_AUTH_TOKEN = '{USER_TOKEN}'"),
-            ],
-        ),
-    ] {
-        let output = run(&["env", "claude", "--shell", shell], &config).await;
-        assert_eq!(output.status.code(), Some(0), "{output:?}");
-        assert_eq!(output.stdout, lines);
-        assert!(output.stderr.is_empty(), "{output:?}");
-    }
-    let output = run(&["env", "claude", "--shell", "json"], &config).await;
-    let printed: Value = serde_json::from_str(&output.stdout.join("\n")).unwrap();
-    let variables =
-        json!({ "ANTHROPIC_BASE_URL": "http://127.0.0.1:8787/claude", "ANTHROPIC_AUTH_TOKEN": USER_TOKEN });
-    assert_eq!(printed, json!({ "env": variables }));
-}
-
-#[tokio::test]
-async fn the_environment_for_a_hashed_token_has_a_placeholder() {
-    let user = json!({ "name": "alice", "token_sha256": "0".repeat(64) });
-    let config = config(&with(service(UPSTREAM), json!({ "users": [user] })));
-    let output = run(&["env", "claude"], &config).await;
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(output.stdout.contains(&"export ANTHROPIC_AUTH_TOKEN='TOKEN-OF-alice'".to_owned()));
-    assert!(output.stderr.join("\n").contains("TOKEN-OF-alice"), "{output:?}");
 }
 
 #[tokio::test]
@@ -179,4 +105,36 @@ async fn the_schema_is_json() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let schema: Value = serde_json::from_str(&output.stdout.join("\n")).unwrap();
     assert!(schema["properties"]["services"].is_object());
+}
+
+#[tokio::test]
+async fn completions_are_printed_for_every_shell() {
+    for (shell, words) in [
+        ("bash", "complete -F _trunkline"),
+        ("elvish", "edit:completion"),
+        ("fish", "complete -c trunkline"),
+        ("powershell", "Register-ArgumentCompleter"),
+        ("zsh", "#compdef trunkline"),
+    ] {
+        let output = trunkline().args(["completions", shell]).run().await.unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let text = output.stdout.join("\n");
+        assert!(text.contains(words) && text.contains("native-limits"), "{shell}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_manual_has_a_page_for_each_command() {
+    let output = trunkline().args(["man"]).run().await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let main = output.stdout.join("\n");
+    for command in ["serve", "check", "schema", "demo", "env", "token", "completions", "man"] {
+        assert!(main.contains(&format!("trunkline\\-{command}(1)")), "{command}: {main}");
+        let page = trunkline().args(["man", command]).run().await.unwrap();
+        assert_eq!(page.status.code(), Some(0), "{page:?}");
+        let title = format!(".TH trunkline-{command} 1 ");
+        assert!(page.stdout.iter().any(|line| line.starts_with(&title)), "{title}: {page:?}");
+    }
+    let unknown = trunkline().args(["man", "nothing"]).run().await.unwrap();
+    assert_eq!(unknown.status.code(), Some(2), "{unknown:?}");
 }

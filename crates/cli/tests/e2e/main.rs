@@ -10,7 +10,13 @@ mod cli;
 #[cfg(test)]
 mod cuts;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod drain;
+#[cfg(test)]
+mod env;
+#[cfg(test)]
+mod first_run;
 #[cfg(test)]
 mod login;
 #[cfg(test)]

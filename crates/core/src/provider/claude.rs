@@ -3,6 +3,7 @@
 //! Spec: claude.md. What the client and the provider were seen to do: the fact sheet `claude-code.md`, named beside
 //! each fact below.
 
+mod client;
 mod envelope;
 mod keychain;
 mod login;
@@ -19,8 +20,8 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use crate::fault::Fault;
 use crate::login::{Login, LoginError, Plan};
 use crate::provider::{
-    Authorization, LoginFormat, MAX_SESSION_ID, OwnAnswer, PreparedAuthorization, Probe, ProbeTarget,
-    Profile, Provider, Route, WANTED_COUNT, login_format::refuses_by_code,
+    Authorization, ClientMode, Disturbance, LoginFormat, MAX_SESSION_ID, OwnAnswer, PreparedAuthorization,
+    Probe, ProbeTarget, Profile, Provider, Route, WANTED_COUNT, login_format::refuses_by_code,
 };
 use crate::refresh::{AnswerError, RefreshAnswer, RefreshKind, RefreshRequest};
 use crate::scan::{Found, Wanted};
@@ -112,8 +113,16 @@ impl Provider for Claude {
         members(headers).any(|member| member.starts_with(FAST_MODE_PREFIX))
     }
 
-    fn client_variables(&self, base_url: &str, token: &str) -> Vec<(&'static str, String)> {
-        vec![("ANTHROPIC_BASE_URL", base_url.to_owned()), ("ANTHROPIC_AUTH_TOKEN", token.to_owned())]
+    fn client_variables(&self, mode: ClientMode, base_url: &str, token: &str) -> Vec<(&'static str, String)> {
+        client::variables(mode, base_url, token)
+    }
+
+    fn cleared_variables(&self, mode: ClientMode) -> &'static [&'static str] {
+        client::cleared(mode)
+    }
+
+    fn disturbances(&self) -> &'static [Disturbance] {
+        &client::DISTURBANCES
     }
 
     fn error(&self, fault: &Fault, request_id: &str) -> OwnAnswer {

@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 use crate::sse;
 use crate::upstream::Script;
 
+/// Longest text of an answer, in characters. What a request has asked to be repeated is cut: every few characters of it
+/// become an event of their own.
+const MAX_TEXT: usize = 16 * 1024;
+
 /// Characters of text in one event, as in the recorded streams.
 const DELTA: usize = 8;
 
@@ -63,8 +67,16 @@ pub(super) struct Turn {
 impl Turn {
     /// Decides what to do about a request.
     pub(super) fn new(request: &Value, reply: &str, usage: Usage, serial: u64) -> Self {
-        let model = request["model"].as_str().unwrap_or("claude-unknown").to_owned();
-        Self { act: decide(request, reply), model, usage, serial }
+        let model = shortened(request["model"].as_str().unwrap_or("claude-unknown"), MAX_NAME);
+        let act = match decide(request, reply) {
+            Act::Say(text) => Act::Say(shortened(&text, MAX_TEXT)),
+            // Half a command would be another command.
+            Act::Run(command) if command.chars().nth(MAX_TEXT).is_some() => {
+                Act::Say("The command is too long.".to_owned())
+            }
+            run @ Act::Run(_) => run,
+        };
+        Self { act, model, usage, serial }
     }
 
     /// As a whole message.
@@ -150,6 +162,13 @@ impl Turn {
     }
 }
 
+/// Longest name of a model that is repeated, in characters.
+const MAX_NAME: usize = 256;
+
+fn shortened(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}
+
 const DESCRIPTION: &str = "as asked";
 
 fn decide(request: &Value, reply: &str) -> Act {
@@ -209,6 +228,22 @@ mod tests {
         request["messages"] =
             json!([{"role": "user", "content": [{"type": "tool_result", "content": "hi"}]}]);
         assert_eq!(decided(&request), Act::Say("The command printed: hi".to_owned()));
+    }
+
+    #[test]
+    fn what_is_repeated_is_bounded() {
+        let long = "x".repeat(MAX_TEXT + 1);
+        let result = json!({"model": long, "messages": [
+            {"role": "user", "content": [{"type": "tool_result", "content": long}]},
+        ]});
+        let turn = Turn::new(&result, "hi", Usage::default(), 1);
+        assert_eq!(turn.model.len(), MAX_NAME);
+        assert!(matches!(&turn.act, Act::Say(text) if text.len() == MAX_TEXT));
+        let command = json!({"tools": [{"name": "Bash"}], "messages": [
+            {"role": "user", "content": format!("run: {long}")},
+        ]});
+        let turn = Turn::new(&command, "hi", Usage::default(), 1);
+        assert_eq!(turn.act, Act::Say("The command is too long.".to_owned()));
     }
 
     #[test]

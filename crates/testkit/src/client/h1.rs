@@ -13,6 +13,7 @@ use super::{Ended, Frame, Request, Response, ResponseHead};
 use crate::headers::Headers;
 use crate::signal::bounded;
 use crate::socket::{Io, Socket};
+#[cfg(feature = "testing")]
 use crate::tls::{Alpn, Authority};
 use crate::wire::{Framing, Piece, WireReader, declared_framing, malformed, parse_head};
 
@@ -38,6 +39,7 @@ impl Connection {
         Ok(Self::new(Box::new(socket.clone()), socket, addr.to_string()))
     }
 
+    #[cfg(feature = "testing")]
     /// Connects with TLS to a server that calls itself `localhost`, offering HTTP/1.1.
     pub async fn connect_tls(addr: SocketAddr, authority: &Authority) -> io::Result<Self> {
         let socket = Socket::connect(addr).await?;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+#[cfg(feature = "testing")]
 use crate::fixtures::RecordedRequest;
 use crate::headers::Headers;
 
@@ -41,6 +42,7 @@ impl Request {
         Self::new("POST", target).header("Content-Type", "application/json").body(body)
     }
 
+    #[cfg(feature = "testing")]
     /// A recorded request, header lines and all; its `Host` and `Content-Length` are made to fit.
     /// A body that was not kept is replaced by spaces of the same length.
     pub fn recorded(recorded: &RecordedRequest) -> Self {

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 
 use super::Shared;
 use super::behaviour::Intake;
+use super::bodies::Held;
 use super::play::{Finish, Output, play};
 use super::request::{BodyEnd, ReceivedRequest, RequestHead, Version};
 use super::script::Cut;
@@ -91,11 +92,12 @@ async fn exchange(
     expects: bool,
 ) -> io::Result<Finish> {
     let complete = Signal::new();
+    let mut held = shared.bodies.body();
     let receive = async {
         if let Some(gate) = &intake.gate {
             gate.wait().await;
         }
-        let end = receive_body(reader, request, intake.hold.as_ref()).await;
+        let end = receive_body(reader, request, &mut held, intake.hold.as_ref()).await;
         request.end_body(end);
         if end == BodyEnd::Complete {
             complete.set();
@@ -142,6 +144,7 @@ async fn exchange(
 async fn receive_body<R: AsyncRead + Unpin>(
     reader: &mut WireReader<R>,
     request: &ReceivedRequest,
+    held: &mut Held<'_>,
     hold: Option<&(usize, Signal)>,
 ) -> BodyEnd {
     let mut received = 0;
@@ -153,6 +156,9 @@ async fn receive_body<R: AsyncRead + Unpin>(
         }
         match reader.piece().await {
             Ok(Piece::Data { bytes, ends_frame }) => {
+                if !held.take(bytes.len()) {
+                    return BodyEnd::Cut;
+                }
                 received += bytes.len();
                 request.receive(&bytes, ends_frame);
             }

@@ -151,6 +151,7 @@ impl ReceivedRequest {
         Ok(())
     }
 
+    #[cfg(feature = "testing")]
     /// Like [`ReceivedRequest::body_ended`], for scripts: without a bound.
     pub(super) async fn ended(&self) -> BodyEnd {
         let mut body = self.0.body.subscribe();

@@ -5,9 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 
+#[cfg(feature = "testing")]
 use crate::fixtures::{End, RecordedResponse};
 use crate::headers::Headers;
 use crate::signal::Signal;
+#[cfg(feature = "testing")]
 use crate::sse;
 
 /// One step of an answer.
@@ -87,6 +89,7 @@ impl Script {
         events.into_iter().fold(head, Self::chunk)
     }
 
+    #[cfg(feature = "testing")]
     /// A recorded answer: status and headers as recorded, the body in the recorded framing (event streams
     /// with a chunk for each event, for the recording does not say how they were cut), and the same end. A
     /// client that left is replayed as a close, since it may not leave this time.

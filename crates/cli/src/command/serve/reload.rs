@@ -71,6 +71,9 @@ impl Reloader {
                 return tracing::error!("configuration not reloaded: nothing has changed");
             }
         };
+        for warning in &found.exposed {
+            tracing::warn!("{warning}");
+        }
         for warning in &found.warnings {
             tracing::warn!("{warning}");
         }

@@ -1,0 +1,175 @@
+//! `trunkline demo`: simulated providers, Trunkline in front of them, and some traffic, all in this process.
+//!
+//! What serves here is what `trunkline serve` runs, from a configuration file that is read and checked in the same way.
+//! Only the provider behind it is simulated.
+//!
+//! Spec: operations.md, *Command line*.
+
+mod display;
+mod scene;
+#[cfg(test)]
+mod tests;
+mod traffic;
+
+use std::io::IsTerminal as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::task::TaskTracker;
+use trunkline_config::Surroundings;
+use trunkline_server::control::ControlSocket;
+use trunkline_server::{DataDirectory, Drain, Drained};
+
+use super::{Failure, print, serve};
+use crate::args::DemoArgs;
+use crate::configuration;
+use crate::logging::Logging;
+use display::{Display, Manner};
+use scene::Scene;
+use traffic::{Conversation, Tally};
+
+/// How long the demo's own clients get to end once the server has: their answers are over by then.
+const GRACE: Duration = Duration::from_secs(2);
+
+pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::other(format!("cannot start: {error}")))?
+        .block_on(perform(args))
+}
+
+async fn perform(args: &DemoArgs) -> Result<(), Failure> {
+    let listen = args.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    // Before there is anything to clean up.
+    let signals =
+        Signals::new().map_err(|error| Failure::other(format!("signals cannot be handled: {error}")))?;
+    let scene = Scene::new().await?;
+    let found = configuration::find(Some(scene.write_configuration(listen, args.log)?))?;
+    Logging::start(&found.config.log)
+        .map_err(|error| Failure::other(format!("the log cannot be written: {error}")))?;
+    let data = DataDirectory::hold(&found.config.data_directory)
+        .map_err(|error| Failure::other(error.to_string()))?;
+    let drain = Drain::default();
+    // Neither a proxy nor an authority of the environment has to do with what stays on this machine.
+    let server = serve::start(found.config, Surroundings::default(), drain.clone())?;
+    let Some(bound) = server.running().load().first().cloned() else {
+        return Err(Failure::other("the demonstration has no service"));
+    };
+    let control = ControlSocket::open(&DataDirectory::socket(data.path()), found.file.as_deref())
+        .map_err(|error| Failure::other(format!("{error}: set TMPDIR to a shorter path on a local disk")))?;
+    let control = tokio::spawn(control.serve(server.running().clone(), drain.clone()));
+    // Once more, with the port that was chosen: the file is there to be looked at and used.
+    scene.write_configuration(bound.address, args.log)?;
+    tracing::info!("listening on {}", bound.url());
+    print(&display::introduction(&scene, &bound.url(), args.no_traffic))?;
+
+    let began = Instant::now();
+    let tallies: Arc<[Tally]> = scene.clients.iter().map(|_| Tally::default()).collect();
+    let clients = TaskTracker::new();
+    if !args.no_traffic {
+        for (position, client) in scene.clients.iter().enumerate().filter(|(_, client)| client.is_driven) {
+            clients.spawn(traffic::run(Conversation {
+                addr: reachable(bound.address),
+                token: client.token.clone(),
+                name: client.name,
+                tallies: Arc::clone(&tallies),
+                position,
+                drain: drain.clone(),
+            }));
+        }
+    }
+    clients.close();
+    let manner = Manner::of(std::io::stdout().is_terminal(), args.log, std::env::var("TERM").ok().as_deref());
+    let display = Display::start(manner, began, scene.api.clone(), Arc::clone(&tallies), &scene.clients)
+        .map_err(|error| Failure::other(format!("cannot start a thread: {error}")))?;
+    let watching = tokio::spawn(signals.handle(drain.clone(), args.time));
+
+    drain.stopped().await;
+    let drained = server.finish().await;
+    watching.abort();
+    // A client that is still there waits for nothing any more.
+    let _ = tokio::time::timeout(GRACE, clients.wait()).await;
+    let _ = control.await;
+    drop(data);
+    display.end();
+    let (mut asked, mut answered, mut failed) = (0, 0, 0);
+    for tally in tallies.iter() {
+        let counts = tally.counts();
+        asked += counts.asked;
+        answered += counts.answered;
+        failed += counts.failed;
+    }
+    let directory = scene.directory.path().to_owned();
+    drop(scene);
+    let cut = match drained {
+        Drained::Cleanly => String::new(),
+        Drained::Cut(connections) => format!(" {connections} connections were cut off."),
+    };
+    let left = if directory.exists() {
+        format!(" {} could not be removed.", directory.display())
+    } else {
+        String::new()
+    };
+    print(&format!(
+        "\nstopped after {} s: {asked} requests of the demo, {answered} answered, {failed} failed.{cut}{left}\n",
+        began.elapsed().as_secs()
+    ))
+}
+
+/// Where a client on this machine reaches what listens on `address`.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// The signals that end it. A terminal that is closed ends it too, or its directory would stay behind.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The first, or the end of the time, drains; another one ends at once.
+    async fn handle(mut self, drain: Drain, time: Option<Duration>) {
+        let over = async {
+            match time {
+                Some(time) => tokio::time::sleep(time).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(over);
+        let mut timed = time.is_some();
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => end(&drain),
+                _ = self.interrupt.recv() => end(&drain),
+                _ = self.hangup.recv() => end(&drain),
+                () = &mut over, if timed => {
+                    timed = false;
+                    drain.stop();
+                }
+            }
+        }
+    }
+}
+
+/// The first time drains, the second ends at once.
+fn end(drain: &Drain) {
+    if drain.is_stopping() { drain.abort() } else { drain.stop() }
+}

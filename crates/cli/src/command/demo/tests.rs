@@ -1,0 +1,84 @@
+//! What is shown, and that the configuration is one.
+
+use super::*;
+use display::{Row, line, over, table};
+use traffic::Counts;
+
+fn rows() -> Vec<Row> {
+    let row = |user, credential, kind, is_driven, asked, failed, head_after, seen| Row {
+        user,
+        credential,
+        kind,
+        is_driven,
+        counts: Counts { asked, answered: asked - failed, failed, head_after },
+        seen,
+    };
+    vec![
+        row("alice", "login", "login file", true, 12, 0, Some(Duration::from_micros(2_340)), 12),
+        row("bob", "token", "OAuth token", true, 11, 1, Some(Duration::from_millis(103)), 10),
+        row("you", "key", "API key", false, 0, 0, None, 2),
+    ]
+}
+
+#[test]
+fn the_table_shows_every_client_and_credential() {
+    let expected = "\
+user    credential   which is       asked answered failed head after provider
+alice   login        login file        12       12      0     2.3 ms       12
+bob     token        OAuth token       11       10      1   103.0 ms       10
+you     key          API key            -        -      -          -        2
+after 61 s; \"provider\" is what the simulated provider saw, yours included
+";
+    let table = table(&rows(), Duration::from_millis(61_500));
+    assert_eq!(table, expected);
+    assert!(table.lines().all(|line| line.chars().count() <= 80));
+}
+
+#[test]
+fn a_line_says_the_same() {
+    assert_eq!(
+        line(&rows(), Duration::from_secs(5)),
+        "after 5 s: alice 12 of 12 answered, bob 10 of 11 answered (1 failed); \
+         the simulated provider saw 12 of login, 10 of token, 2 of key\n"
+    );
+}
+
+#[test]
+fn a_table_is_drawn_over_the_one_before() {
+    assert_eq!(over("a\nb\n", 0), "\x1b[?7la\x1b[K\nb\x1b[K\n\x1b[J\x1b[?7h");
+    assert!(over("a\n", 5).starts_with("\x1b[5A\r"));
+}
+
+#[test]
+fn only_a_terminal_of_its_own_gets_a_table() {
+    assert_eq!(Manner::of(true, false, Some("xterm")), Manner::Table);
+    for (on_terminal, with_log, term) in [
+        (false, false, Some("xterm")),
+        (true, true, Some("xterm")),
+        (true, false, Some("dumb")),
+        (true, false, None),
+    ] {
+        assert_eq!(Manner::of(on_terminal, with_log, term), Manner::Lines);
+    }
+}
+
+#[test]
+fn an_address_of_every_kind_is_reached_from_here() {
+    for (bound, reached) in
+        [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("127.0.0.2:1", "127.0.0.2:1")]
+    {
+        assert_eq!(reachable(bound.parse().unwrap()), reached.parse().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn the_configuration_is_valid_without_a_warning_and_goes_with_the_scene() {
+    let scene = Scene::new().await.unwrap();
+    let file = scene.write_configuration("127.0.0.1:8787".parse().unwrap(), false).unwrap();
+    let found = configuration::find(Some(file.clone())).unwrap();
+    assert!(found.warnings.is_empty() && found.exposed.is_empty());
+    let service = found.config.services.first().unwrap();
+    assert_eq!((service.credentials.len(), service.users.len()), (3, 3));
+    drop(scene);
+    assert!(!file.exists());
+}
