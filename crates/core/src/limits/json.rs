@@ -17,10 +17,17 @@ pub const MAX_ELEMENTS: usize = 64;
 pub const MAX_TEXT: usize = 256 * 1024;
 
 /// An object's members, still unread.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Object<'a> {
     members: Vec<(String, Option<&'a RawValue>)>,
     contradictions: u32,
+}
+
+/// How much is there, and not what: answers name accounts, and may name more.
+impl fmt::Debug for Object<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object").field("members", &self.members.len()).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Object<'a> {
@@ -104,7 +111,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
 }
 
 /// A value that is no object and no list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Scalar<'a> {
     /// Not there.
     Absent,
@@ -119,6 +126,19 @@ pub enum Scalar<'a> {
     },
     /// An object or a list, or a string that cannot be read.
     Other,
+}
+
+/// Which kind, and not what: as for [`Object`].
+impl fmt::Debug for Scalar<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Absent => "Absent",
+            Self::Null => "Null",
+            Self::Text { is_string: true, .. } => "Text(string)",
+            Self::Text { .. } => "Text",
+            Self::Other => "Other",
+        })
+    }
 }
 
 impl<'a> Scalar<'a> {

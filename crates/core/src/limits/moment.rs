@@ -18,16 +18,14 @@ pub fn announce(at: SystemTime, now: SystemTime) -> String {
     let seconds = timestamp::unix_seconds(at);
     let shown = if seconds_up(wait) < MINUTE { seconds } else { seconds.div_ceil(MINUTE) * MINUTE };
     let shown = civil(SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(shown)).unwrap_or(at));
-    let mut text = String::new();
-    if wait.as_secs() >= DAY {
+    let date = if wait.as_secs() >= DAY {
         let month = usize::try_from(shown.month()).ok().and_then(|month| MONTHS.get(month.checked_sub(1)?));
-        text = format!("{} {}, ", shown.day(), month.unwrap_or(&"?"));
-    }
-    text.push_str(&format!("{:02}:{:02}", shown.hour(), shown.minute()));
-    if seconds_up(wait) < MINUTE {
-        text.push_str(&format!(":{:02}", shown.second()));
-    }
-    format!("{text} UTC (in {})", wait_text(wait))
+        format!("{} {}, ", shown.day(), month.unwrap_or(&"?"))
+    } else {
+        String::new()
+    };
+    let second = if seconds_up(wait) < MINUTE { format!(":{:02}", shown.second()) } else { String::new() };
+    format!("{date}{:02}:{:02}{second} UTC (in {})", shown.hour(), shown.minute(), wait_text(wait))
 }
 
 /// `45 s`, `12 m`, `1 h 12 m`, `2 d 3 h`: the two largest units, rounded up.

@@ -1,7 +1,7 @@
 //! The part of the seam to a provider that is about limits: how it states them, how it refuses, and how its clients
 //! want to be told.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use crate::limits::{Aggregate, NoCandidate, Readings, Refusal, View};
 use crate::provider::OwnAnswer;
 
 /// An answer that may be a refusal.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct RefusedAnswer<'a> {
     /// Its status, or the one that a first event stands for.
     pub status: StatusCode,
@@ -24,6 +24,18 @@ pub struct RefusedAnswer<'a> {
     pub model: Option<&'a str>,
     /// Whether the credential is an API key, which has no windows.
     pub is_api_key: bool,
+}
+
+/// Without the headers: a provider's cookies are among them.
+impl Debug for RefusedAnswer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefusedAnswer")
+            .field("status", &self.status)
+            .field("error", &self.error)
+            .field("model", &self.model)
+            .field("is_api_key", &self.is_api_key)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a provider says about limits, and how. Implementations are zero-sized; every function is pure.

@@ -91,7 +91,7 @@ fn resets_that_have_come_count_without_a_poll() {
     let old = windows(Some((100.0, Some(NOW))), Some((50.0, Some(NOW + 1))));
     let aggregate = of(&[login(&old)]);
     assert!(aggregate.is_usable);
-    assert_eq!(percent(&aggregate).0, 0.0);
+    assert_eq!(aggregate.windows.five_hour.utilization, Utilization::ZERO);
     assert_eq!(aggregate.windows.five_hour.resets_at, None);
     assert_eq!(aggregate.windows.weekly.resets_at, Some(at(NOW + 1)));
 }

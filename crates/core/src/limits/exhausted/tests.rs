@@ -6,6 +6,7 @@ fn now() -> SystemTime {
     timestamp::parse("2026-11-24T14:28:00Z").unwrap()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is what takes it that may be without")]
 fn after(seconds: u64) -> Option<SystemTime> {
     Some(now() + Duration::from_secs(seconds))
 }

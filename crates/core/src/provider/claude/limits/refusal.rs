@@ -76,7 +76,8 @@ fn refused(unified: &Unified, claim: &Claim, now: SystemTime) -> Option<RefusedW
     let is_silent =
         window.is_none_or(|window| window.status == Field::Absent && window.utilization == Field::Absent);
     let says_so = window.is_some_and(|window| is(&window.status, "rejected") || is_used_up(window));
-    if !says_so && !(is_claimed && is_silent) {
+    let is_only_claimed = is_claimed && is_silent;
+    if !(says_so || is_only_claimed) {
         return None;
     }
     let resets_at = window

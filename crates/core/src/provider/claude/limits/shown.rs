@@ -100,14 +100,13 @@ fn spell(claim: &Claim, is_peer: bool) -> String {
     let text = match (claim, is_peer) {
         (Claim::Base(BaseWindow::FiveHour), false) => "five_hour",
         (Claim::Base(BaseWindow::FiveHour), true) => "5h",
-        (Claim::Base(BaseWindow::Weekly), false) => "seven_day",
         (Claim::Base(BaseWindow::Weekly) | Claim::Scope(_), true) => "7d",
         (Claim::Scope(LimitScope::Family(bucket)), false) => {
             let bucket = if bucket.as_ref() == "oi" { "overage_included" } else { bucket };
             return format!("seven_day_{bucket}");
         }
-        // A scope that Claude has no name for.
-        (Claim::Scope(_), false) => "seven_day",
+        // The weekly window, and what Claude has no name for.
+        (_, false) => "seven_day",
     };
     text.to_owned()
 }

@@ -86,6 +86,7 @@ fn refusal_from(pairs: &[(&str, &str)]) -> Refusal {
     refusal_of(&unified(pairs), "{}", None)
 }
 
+#[expect(clippy::option_option, reason = "whether it refused, and whether its reset is known")]
 fn base(five_hour: Option<Option<u64>>, weekly: Option<Option<u64>>, until: Option<u64>) -> Refusal {
     let window = |reset: Option<u64>| RefusedWindow { resets_at: reset.map(at) };
     Refusal::Base {

@@ -268,6 +268,7 @@ fn usage_limit(headers: &[(&str, &str)], resets_at: Option<u64>) -> Refusal {
     refusal_of(&map(headers), &body, Some("gpt-5.5"), false)
 }
 
+#[expect(clippy::option_option, reason = "whether it refused, and whether its reset is known")]
 fn base(five_hour: Option<Option<u64>>, weekly: Option<Option<u64>>, until: Option<u64>) -> Refusal {
     let window = |reset: Option<u64>| RefusedWindow { resets_at: reset.map(at) };
     Refusal::Base {
