@@ -157,6 +157,10 @@ fn what_frees_first_speaks_and_shows_100() {
     assert_eq!(aggregate.claim, BaseWindow::FiveHour);
     assert_eq!(aggregate.frees.as_ref().unwrap().until, Some(at(2000)));
     assert!(aggregate.windows.five_hour.is_full() && !aggregate.windows.weekly.is_full());
+    // Of two that end together the short window speaks, whatever the order.
+    let (a, b) = (windows(Some((99.0, Some(2000))), None), windows(None, Some((99.0, Some(2000)))));
+    assert_eq!(of(&[login(&a), login(&b)]).claim, BaseWindow::FiveHour);
+    assert_eq!(of(&[login(&b), login(&a)]).claim, BaseWindow::FiveHour);
     let only_unknown = of(&[login(&unknown)]);
     assert_eq!(only_unknown.frees.unwrap().until, None);
 }

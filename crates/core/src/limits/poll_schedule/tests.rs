@@ -58,7 +58,7 @@ fn at_the_reset_of_a_credential_out_of_use() {
     assert_eq!(polls.due(at(2)), Due::At(at(600)));
     // Fresh data does not take its place, and neither does being in use again by the clock.
     polls.on_fresh_data(0.5, at(500));
-    polls.on_out_of_use(None, at(601));
+    polls.on_out_of_use(None, at(600));
     assert_eq!(polls.due(at(700)), Due::Now);
     polls.begin(at(700));
     polls.end(PollResult::Answered { is_fresh: true }, 0.5, at(700));
