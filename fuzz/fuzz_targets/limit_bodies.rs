@@ -12,6 +12,7 @@ use trunkline_core::limits::{
     Aggregate, BaseWindow, LimitFacts, Member, MemberKind, Reading, Readings, Source, Standing, View, Weight,
     Windows,
 };
+use trunkline_core::plan::MAX_REPORTED_WEIGHT;
 use trunkline_core::provider::claude::Claude;
 use trunkline_core::provider::codex::limits::{CodexLimits, event_headers, replace_event_headers};
 
@@ -27,7 +28,7 @@ fn check(readings: &Readings, now: SystemTime) -> Windows {
             }
         }
     }
-    assert!(readings.plan_weight.is_none_or(|weight| weight > 0.0 && weight <= Weight::MAX_EXTERNAL));
+    assert!(readings.plan_weight.is_none_or(|weight| weight > 0.0 && weight <= MAX_REPORTED_WEIGHT));
     let mut windows = Windows::new();
     let observed = windows.observe(readings, Source::Poll, now);
     assert!(!observed.is_fresh || readings.carries_data());

@@ -12,6 +12,7 @@
 
 pub mod aggregate;
 pub mod caps;
+pub mod credential_state;
 pub mod error_body;
 pub mod exhausted;
 pub mod json;

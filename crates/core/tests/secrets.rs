@@ -93,7 +93,7 @@ const WITHOUT_SECRETS: &[&str] = &[
 ];
 
 /// The same, of limits: numbers, moments, names of windows and models, and what a provider says of them.
-const LIMITS_WITHOUT_SECRETS: [&str; 35] = [
+const LIMITS_WITHOUT_SECRETS: [&str; 36] = [
     "Aggregate",
     "AggregateWindow",
     "BaseWindow",
@@ -114,6 +114,7 @@ const LIMITS_WITHOUT_SECRETS: [&str; 35] = [
     "PollResult",
     "PollSchedule",
     "PollState",
+    "RateLimit",
     "Reading",
     "Readings",
     "Refusal",

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::limits::timestamp::{self, civil, seconds_up};
+use crate::civil_time;
+use crate::limits::timestamp::{self, seconds_up};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -17,7 +18,7 @@ pub fn announce(at: SystemTime, now: SystemTime) -> String {
     let wait = at.duration_since(now).unwrap_or_default();
     let seconds = timestamp::unix_seconds(at);
     let shown = if seconds_up(wait) < MINUTE { seconds } else { seconds.div_ceil(MINUTE) * MINUTE };
-    let shown = civil(SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(shown)).unwrap_or(at));
+    let shown = civil_time::utc(SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(shown)).unwrap_or(at));
     let date = if wait.as_secs() >= DAY {
         let month = usize::try_from(shown.month()).ok().and_then(|month| MONTHS.get(month.checked_sub(1)?));
         format!("{} {}, ", shown.day(), month.unwrap_or(&"?"))

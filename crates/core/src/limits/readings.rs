@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::limits::json::Scalar;
 use crate::limits::window::{BaseWindow, WindowPair};
 use crate::limits::{LimitScope, Utilization, number, timestamp};
+use crate::plan::MAX_REPORTED_WEIGHT;
 
 /// Scoped limits that are read from one source; providers have a handful.
 pub const MAX_SCOPED_READINGS: usize = 16;
@@ -59,7 +60,7 @@ pub struct Readings {
     /// The account's plan, if stated (Codex).
     pub plan_type: Option<String>,
     /// The weight that another instance states of its pool, above zero and at most
-    /// [`Weight::MAX_EXTERNAL`](crate::limits::Weight::MAX_EXTERNAL).
+    /// [`MAX_REPORTED_WEIGHT`].
     pub plan_weight: Option<f64>,
 }
 
@@ -99,7 +100,7 @@ impl Readings {
     pub(crate) fn note_weight(&mut self, text: &str) {
         match number::parse(text) {
             Some(weight) if weight > 0.0 => {
-                self.plan_weight = Some(weight.min(super::Weight::MAX_EXTERNAL));
+                self.plan_weight = Some(weight.min(MAX_REPORTED_WEIGHT));
             }
             // A pool without anything usable says 0, which is no weight and no error.
             Some(weight) if weight >= 0.0 => {}

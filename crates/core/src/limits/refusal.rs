@@ -99,14 +99,6 @@ impl Refusal {
     }
 }
 
-/// A poll that clears `rate_limited` must have begun at least this long after the refusal: usage endpoints lag.
-pub const POLL_AFTER_REFUSAL: Duration = Duration::from_secs(60);
-
-/// Whether a poll is late enough after a refusal to clear it, if it shows the windows below their caps.
-pub fn poll_may_clear(refused_at: SystemTime, poll_begun_at: SystemTime) -> bool {
-    poll_begun_at.duration_since(refused_at).is_ok_and(|after| after >= POLL_AFTER_REFUSAL)
-}
-
 /// `wait` after `now`, or `now` where the clock cannot count that far.
 pub(crate) fn later(now: SystemTime, wait: Duration) -> SystemTime {
     now.checked_add(wait).unwrap_or(now)

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::civil_time;
 use crate::limits::number;
 
 /// A reset farther ahead than this is no reset but an error or a joke, and what came with it is ignored (limits.md,
 /// *Windows*). The longest window is a week.
-pub const MAX_RESET_AHEAD: Duration = Duration::from_secs(40 * 24 * 3600);
+pub const MAX_RESET_AHEAD: Duration = crate::retry_after::MAX_RETRY_AFTER;
 
 /// The last second of the year 9999: what RFC 3339 can still write.
 const LAST_SECOND: f64 = 253_402_300_799.0;
@@ -39,10 +40,7 @@ pub fn parse(text: &str) -> Option<SystemTime> {
     if let Some(seconds) = number::parse(text) {
         return from_unix_seconds(seconds);
     }
-    let timestamp: jiff::Timestamp = text.parse().ok()?;
-    let nanoseconds = u32::try_from(timestamp.subsec_nanosecond()).ok()?;
-    let since = Duration::new(u64::try_from(timestamp.as_second()).ok()?, nanoseconds);
-    SystemTime::UNIX_EPOCH.checked_add(since)
+    civil_time::from_rfc3339(text).filter(|at| *at >= SystemTime::UNIX_EPOCH)
 }
 
 /// A reset that cannot be one.
@@ -64,33 +62,9 @@ pub fn plausible_reset(at: SystemTime, now: SystemTime) -> Result<SystemTime, Im
     if ahead > MAX_RESET_AHEAD { Err(ImplausibleReset) } else { Ok(at) }
 }
 
-/// A `Retry-After`: seconds, or the HTTP date at which to try again. Bounded by [`MAX_RESET_AHEAD`]; `None` if it is
-/// neither, or over the bound.
-pub fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
-    let wait = match number::parse(text) {
-        Some(seconds) => Duration::try_from_secs_f64(seconds).ok()?,
-        None if text.len() <= number::MAX_NUMBER_TEXT => {
-            let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text.trim()).ok()?;
-            let since = Duration::from_secs(u64::try_from(at.as_second()).ok()?);
-            SystemTime::UNIX_EPOCH.checked_add(since)?.duration_since(now).unwrap_or_default()
-        }
-        None => return None,
-    };
-    (wait <= MAX_RESET_AHEAD).then_some(wait)
-}
-
 /// `2026-11-23T15:00:00.000000+00:00`, as Claude's usage answer writes moments.
 pub fn rfc3339(at: SystemTime) -> String {
-    civil(at).strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
-}
-
-/// Date and time of day in UTC; of what is before 1970 or after 9999, the nearest that can be written.
-pub(crate) fn civil(at: SystemTime) -> jiff::civil::DateTime {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-    let nanoseconds = i32::try_from(since.subsec_nanos()).unwrap_or(0);
-    let timestamp = jiff::Timestamp::new(seconds, nanoseconds).unwrap_or(jiff::Timestamp::MAX);
-    jiff::tz::Offset::UTC.to_datetime(timestamp)
+    civil_time::utc(at).strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
 }
 
 #[cfg(test)]
@@ -132,23 +106,11 @@ mod tests {
         assert_eq!(reset("5", now), Ok(Some(at(5))));
     }
 
-    #[test]
-    fn waits_are_seconds_or_a_date() {
-        let now = at(1_795_446_000);
-        assert_eq!(retry_after("3", now), Some(Duration::from_secs(3)));
-        assert_eq!(retry_after("0.5", now), Some(Duration::from_millis(500)));
-        assert_eq!(retry_after("Mon, 23 Nov 2026 15:01:00 GMT", now), Some(Duration::from_secs(60)));
-        assert_eq!(retry_after("Mon, 23 Nov 2026 14:00:00 GMT", now), Some(Duration::ZERO));
-        for bad in ["", "-1", "soon", "1e300", "99999999999", "inf"] {
-            assert_eq!(retry_after(bad, now), None, "{bad:?}");
-        }
-    }
-
     proptest! {
         #[test]
         fn any_text_is_read_or_refused(text in "\\PC{0,80}", seconds: u64) {
             let now = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH);
-            let _ = (parse(&text), reset(&text, now), retry_after(&text, now), rfc3339(now), unix_seconds(now));
+            let _ = (parse(&text), reset(&text, now), rfc3339(now), unix_seconds(now));
         }
 
         #[test]

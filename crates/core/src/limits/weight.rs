@@ -2,19 +2,13 @@
 
 /// A weight: finite and above zero by construction.
 ///
-/// Which plan has which weight is credentials.md, *Profile and plan weight*; the option `weight` wins.
+/// Which credential has which weight is decided by [`plan::weight`](crate::plan::weight).
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Weight(f64);
 
 impl Weight {
-    /// A plan of the smallest size, and an API key.
+    /// The weight of the smallest plan.
     pub const ONE: Self = Self(1.0);
-
-    /// An external credential that has not said its weight.
-    pub const EXTERNAL: Self = Self(10.0);
-
-    /// What an external credential may claim at most: one that claims more would draw everything to it.
-    pub const MAX_EXTERNAL: f64 = 10_000.0;
 
     /// The most that any weight counts, so that sums stay finite.
     pub const MAX: f64 = 1e9;

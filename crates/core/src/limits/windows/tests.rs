@@ -1,6 +1,6 @@
 use super::*;
 use crate::limits::readings::ScopedReading;
-use crate::limits::refusal::{NO_RESET_WAIT, OUT_OF_CREDITS_WAIT, RefusedWindow, poll_may_clear};
+use crate::limits::refusal::{NO_RESET_WAIT, OUT_OF_CREDITS_WAIT, RefusedWindow};
 use crate::limits::{Claim, RefusedWindows};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -223,7 +223,6 @@ fn refusals_say_until_when() {
     assert_eq!([burst(None), burst(Some(3)), burst(Some(7200))], [Some(10), Some(3), Some(60)]);
     assert_eq!(Refusal::Entitlement.limited_until(&windows, at(0)), None);
     assert_eq!(Refusal::Entitlement.burst_wait(), None);
-    assert!(poll_may_clear(at(0), at(60)) && !poll_may_clear(at(0), at(59)) && !poll_may_clear(at(9), at(0)));
 }
 
 fn any_reading() -> impl Strategy<Value = Reading> {

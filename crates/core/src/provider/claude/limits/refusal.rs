@@ -9,7 +9,8 @@ use crate::limits::number;
 use crate::limits::readings::Field;
 use crate::limits::refusal_text::is_entitlement;
 use crate::limits::window::WindowPair;
-use crate::limits::{Claim, LimitScope, Refusal, RefusedAnswer, RefusedWindow, timestamp};
+use crate::limits::{Claim, LimitScope, Refusal, RefusedAnswer, RefusedWindow};
+use crate::retry_after;
 
 /// The utilization, as a fraction, from which on a window is taken to have refused.
 const REFUSED_FROM: f64 = 0.99;
@@ -27,8 +28,8 @@ pub(super) fn classify(answer: &RefusedAnswer<'_>, now: SystemTime) -> Option<Re
     {
         return Some(refusal);
     }
-    let retry_after = answer.headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    Some(Refusal::Burst { retry_after: retry_after.and_then(|text| timestamp::retry_after(text, now)) })
+    let wait = answer.headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    Some(Refusal::Burst { retry_after: wait.and_then(|text| retry_after::retry_after(text, now)) })
 }
 
 fn base(unified: &Unified, now: SystemTime) -> Option<Refusal> {

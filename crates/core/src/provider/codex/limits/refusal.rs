@@ -10,6 +10,7 @@ use crate::limits::readings::{Field, Reading};
 use crate::limits::refusal::{REFUSED_FROM, later};
 use crate::limits::window::{BaseWindow, WindowPair};
 use crate::limits::{LimitScope, Refusal, RefusedAnswer, RefusedWindow, RefusedWindows, timestamp};
+use crate::retry_after;
 
 /// How long a model counts as refused that the plan does not include, and an API key whose quota is used up.
 const LONG_WAIT: Duration = Duration::from_secs(3600);
@@ -38,7 +39,7 @@ pub(super) fn classify(answer: &RefusedAnswer<'_>, now: SystemTime) -> Option<Re
             until: Some(later(now, LONG_WAIT)),
             out_of_credits: false,
         }),
-        _ => Some(Refusal::Burst { retry_after: retry_after(answer, now) }),
+        _ => Some(Refusal::Burst { retry_after: wait(answer, now) }),
     }
 }
 
@@ -69,7 +70,7 @@ fn usage_limit(answer: &RefusedAnswer<'_>, now: SystemTime) -> Refusal {
     let by_headers = resets.into_iter().flatten().filter_map(|window| window.resets_at).max();
     let until = stated
         .or(by_headers)
-        .or_else(|| retry_after(answer, now).map(|wait| later(now, wait)).filter(|until| *until > now));
+        .or_else(|| wait(answer, now).map(|wait| later(now, wait)).filter(|until| *until > now));
     match active {
         Some(scope) => Refusal::Scoped { scope, until },
         None => Refusal::Base { windows: refused, until, out_of_credits: false },
@@ -106,7 +107,7 @@ fn refused(windows: &WindowPair<Reading>, stated: Option<SystemTime>, now: Syste
     })
 }
 
-fn retry_after(answer: &RefusedAnswer<'_>, now: SystemTime) -> Option<Duration> {
+fn wait(answer: &RefusedAnswer<'_>, now: SystemTime) -> Option<Duration> {
     let value = answer.headers.get(http::header::RETRY_AFTER)?.to_str().ok()?;
-    timestamp::retry_after(value, now)
+    retry_after::retry_after(value, now)
 }
