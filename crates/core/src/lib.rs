@@ -10,7 +10,7 @@
 //!
 //! The life of a credential: [`login`] is what its file gives, [`refresh`] when and how it is renewed, [`auth_recovery`]
 //! what to do when the provider refuses it on a request, [`availability`] whether it may be used, and [`plan`] how much
-//! it weighs.
+//! it weighs. What it may still do is the matter of [`limits`].
 
 pub mod auth;
 pub mod auth_recovery;
@@ -23,6 +23,7 @@ pub mod glob;
 pub mod headers;
 pub mod http2_frames;
 pub mod json_edit;
+pub mod limits;
 pub mod login;
 pub mod plan;
 pub mod provider;

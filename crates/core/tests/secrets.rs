@@ -8,8 +8,12 @@ use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
+use http::{HeaderMap, StatusCode};
 use trunkline_core::auth::TokenTable;
 use trunkline_core::json_edit::Edit;
+use trunkline_core::limits::RefusedAnswer;
+use trunkline_core::limits::error_body::ErrorBody;
+use trunkline_core::limits::json::Object;
 use trunkline_core::login::{Login, LoginIdentity};
 use trunkline_core::provider::claude::Claude;
 use trunkline_core::provider::codex::CodexLogin;
@@ -90,6 +94,49 @@ const WITHOUT_SECRETS: &[&str] = &[
     "OwnAnswer",
 ];
 
+/// The same, of limits: numbers, moments, names of windows and models, and what a provider says of them.
+const LIMITS_WITHOUT_SECRETS: [&str; 36] = [
+    "Aggregate",
+    "AggregateWindow",
+    "BaseWindow",
+    "Caps",
+    "Claim",
+    "CodexLimits",
+    "Due",
+    "ErrorBody",
+    "Followup",
+    "ImplausibleReset",
+    "LimitScope",
+    "Limited",
+    "Member",
+    "MemberKind",
+    "NoCandidate",
+    "Observed",
+    "Obstacle",
+    "PollResult",
+    "PollSchedule",
+    "PollState",
+    "RateLimit",
+    "Reading",
+    "Readings",
+    "Refusal",
+    "RefusalText",
+    "RefusedWindow",
+    "ReportedWindow",
+    "ScopedReading",
+    "Source",
+    "Standing",
+    "Utilization",
+    "View",
+    "Weight",
+    "Window",
+    "WindowPair",
+    "Windows",
+];
+
+/// Of limits, what comes from an answer whole, and is formatted below.
+const LIMITS_TESTED: [&str; 3] = ["Object", "RefusedAnswer", "Scalar"];
+
 /// Types that are formatted below.
 const TESTED: &[&str] = &[
     "AccountFacts",
@@ -152,6 +199,22 @@ fn secrets_and_what_holds_them() {
         check("Authorization", &authorization);
         check("PreparedAuthorization", &Claude.prepare(&authorization).expect("a header value"));
     }
+}
+
+#[test]
+fn what_answers_carry() {
+    let mut headers = HeaderMap::new();
+    headers.insert("set-cookie", CANARY.parse().expect("a header value"));
+    let error = ErrorBody::default();
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    check(
+        "RefusedAnswer",
+        &RefusedAnswer { status, headers: &headers, error: &error, model: None, is_api_key: false },
+    );
+    let text = format!("{{\"{CANARY}\":\"{CANARY}\"}}");
+    let object = Object::parse(text.as_bytes()).expect("an object");
+    check("Object", &object);
+    check("Scalar", &object.scalar(CANARY));
 }
 
 #[test]
@@ -227,7 +290,13 @@ fn every_public_type_is_accounted_for() {
     let mut types = BTreeSet::new();
     collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut types);
     assert!(types.contains("Secret"), "the sources were not read: {types:?}");
-    let known: BTreeSet<String> = WITHOUT_SECRETS.iter().chain(TESTED).map(ToString::to_string).collect();
+    let known: BTreeSet<String> = WITHOUT_SECRETS
+        .iter()
+        .chain(&LIMITS_WITHOUT_SECRETS)
+        .chain(&LIMITS_TESTED)
+        .chain(TESTED)
+        .map(ToString::to_string)
+        .collect();
     let unknown: Vec<_> = types.difference(&known).collect();
     assert!(unknown.is_empty(), "show that these keep secrets, or say that they have none: {unknown:?}");
     let gone: Vec<_> = known.difference(&types).collect();

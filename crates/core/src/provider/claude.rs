@@ -6,6 +6,7 @@
 mod client;
 mod envelope;
 mod keychain;
+mod limits;
 mod login;
 mod plan;
 mod refresh;
@@ -18,6 +19,7 @@ use http::Method;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use crate::fault::Fault;
+use crate::limits::LimitFacts;
 use crate::login::{Login, LoginError, Plan};
 use crate::provider::{
     Authorization, ClientMode, Disturbance, LoginFormat, MAX_SESSION_ID, OwnAnswer, PreparedAuthorization,
@@ -106,7 +108,7 @@ impl Provider for Claude {
     }
 
     fn is_limit_header(&self, name: &str) -> bool {
-        name.starts_with("anthropic-ratelimit-")
+        LimitFacts::is_limit_header(self, name)
     }
 
     fn asks_extra_usage(&self, headers: &HeaderMap) -> bool {

@@ -1,8 +1,9 @@
-//! Codex: the login of OpenAI's command line client.
+//! Codex: the login of OpenAI's command line client, and its limits.
 //!
 //! Spec: credentials.md, *Login file: Codex*; facts: `codex.md`, section 6.
 
 mod jwt;
+pub mod limits;
 mod login;
 mod refresh;
 

@@ -17,16 +17,17 @@ pub(super) fn error(fault: &Fault, request_id: &str) -> OwnAnswer {
         FaultKind::Overloaded => "overloaded_error",
         FaultKind::Unavailable | FaultKind::UpstreamConnection | FaultKind::UpstreamTimeout => "api_error",
     };
+    of(fault.kind.status(), kind, &fault.message, request_id)
+}
+
+/// The shape itself.
+pub(super) fn of(status: StatusCode, kind: &str, message: &str, request_id: &str) -> OwnAnswer {
     let body = serde_json::json!({
         "type": "error",
-        "error": { "type": kind, "message": fault.message },
+        "error": { "type": kind, "message": message },
         "request_id": request_id,
     });
-    OwnAnswer {
-        status: fault.kind.status(),
-        content_type: "application/json",
-        body: Bytes::from(body.to_string()),
-    }
+    OwnAnswer { status, content_type: "application/json", body: Bytes::from(body.to_string()) }
 }
 
 /// The answer to a client that looks whether something is there; its status is ignored by the client (fact sheet, 1.1).
