@@ -335,13 +335,12 @@ impl SessionTable {
             is_pending: false,
             saved: binding.last_used,
         };
-        let at = match self.free.pop() {
-            Some(at) => at,
-            None => {
-                let at = u32::try_from(self.slots.len()).ok()?;
-                self.slots.push(None);
-                at
-            }
+        let at = if let Some(at) = self.free.pop() {
+            at
+        } else {
+            let at = u32::try_from(self.slots.len()).ok()?;
+            self.slots.push(None);
+            at
         };
         *self.slots.get_mut(at as usize)? = Some(slot);
         self.index.insert(key, at);

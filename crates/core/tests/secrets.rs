@@ -10,6 +10,8 @@ use std::time::SystemTime;
 
 use trunkline_core::auth::TokenTable;
 use trunkline_core::login::{Login, LoginIdentity};
+use trunkline_core::failure::ErrorFields;
+use trunkline_core::login::Login;
 use trunkline_core::provider::claude::Claude;
 use trunkline_core::provider::codex::CodexLogin;
 use trunkline_core::provider::{Authorization, LoginFormat, Provider as _};
@@ -86,6 +88,68 @@ const WITHOUT_SECRETS: &[&str] = &[
     // Texts of ours.
     "Fault",
     "OwnAnswer",
+    // Plain choices and facts of routing.
+    "Action",
+    "BindingChange",
+    "BlockReason",
+    "Counter",
+    "CredentialKind",
+    "Effect",
+    "FinalAnswer",
+    "Interrupt",
+    "LimitScope",
+    "Meaning",
+    "Outcome",
+    "Phase",
+    "Pick",
+    "PickReason",
+    "PoolScope",
+    "Recovery",
+    "RefusalKind",
+    "RefusedFor",
+    "Repeat",
+    "Row",
+    "Scope",
+    "Standing",
+    "Strategy",
+    "Streak",
+    "Transport",
+    "Verdict",
+    "WhyNone",
+    "Window",
+    // Numbers and counts.
+    "Attempts",
+    "Counts",
+    "CredentialId",
+    "ServiceId",
+    "Situation",
+    "UserId",
+    "WeeklyUse",
+    // What is known of credentials: tags, globs and states, whose texts are ours.
+    "Assessment",
+    "Candidate",
+    "Explained",
+    "Explanation",
+    "Fact",
+    "ModelFamily",
+    "NoCandidate",
+    "Pool",
+    "Refused",
+    "RequestFacts",
+    "Selection",
+    // Sessions, by the ids that clients give them.
+    "Binding",
+    "Change",
+    "Changes",
+    "SessionKey",
+    "SessionTable",
+    // What holds the words of a provider as `ErrorFields`, and the texts that they are compared with.
+    "Answer",
+    "Beginning",
+    "Failure",
+    "FirstEvent",
+    "Text",
+    "Texts",
 ];
 
 /// Types that are formatted below.
@@ -104,6 +168,13 @@ const TESTED: &[&str] = &[
     "RefreshRequest",
     "Secret",
     "TokenAnswer",
+const TESTED: [&str; 8] = [
+    "ErrorFields",
+    "Authorization",
+    "Login",
+    "LoginError",
+    "PreparedAuthorization",
+    "Secret",
     "TokenDigest",
     "TokenTable",
 ];
@@ -148,6 +219,14 @@ fn secrets_and_what_holds_them() {
         check("Authorization", &authorization);
         check("PreparedAuthorization", &Claude.prepare(&authorization).expect("a header value"));
     }
+}
+
+#[test]
+fn errors_that_repeat_what_was_sent() {
+    let body = format!(r#"{{"error":{{"type":"authentication_error","message":"unknown token {CANARY}"}}}}"#);
+    let fields = ErrorFields::from_body(body.as_bytes());
+    assert!(fields.message.as_ref().is_some_and(|message| message.contains(CANARY)));
+    check("ErrorFields", &fields);
 }
 
 #[test]

@@ -110,7 +110,7 @@ pub(super) fn explain_none(
                         for limit in holding().filter(|fact| fact.is_limit()) {
                             match limit.family() {
                                 Some(of) if family.is_none_or(|family| family == of.name) => {
-                                    family = Some(&of.name)
+                                    family = Some(&of.name);
                                 }
                                 _ => is_family_alone = false,
                             }

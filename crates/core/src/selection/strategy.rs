@@ -63,7 +63,7 @@ pub(super) fn pick(
             Strategy::RoundRobin => after_last(assessed, standing, pool.last_picked),
             Strategy::Random => {
                 let count = open(assessed, standing).count();
-                let at = u128::from(random) * count as u128 >> 64;
+                let at = (u128::from(random) * count as u128) >> 64;
                 open(assessed, standing).nth(usize::try_from(at).unwrap_or(0))
             }
         };

@@ -92,7 +92,7 @@ fn a_clock_that_goes_back_neither_ends_nor_eternalizes_a_binding() {
 #[test]
 fn a_night_of_expired_bindings_is_removed_piece_by_piece() {
     let mut table = SessionTable::new();
-    for n in 0..EXPIRED_AT_ONCE * 2 + 1 {
+    for n in 0..=EXPIRED_AT_ONCE * 2 {
         table.bind(key(&n.to_string()), A, All, at(0));
     }
     assert!(!table.expire(at(24 * HOUR)));
