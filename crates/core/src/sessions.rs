@@ -8,20 +8,20 @@
 //! The clock is the wall clock, since bindings outlive the process. It may jump: see [`CLOCK_STEP`].
 
 mod changes;
+mod key;
 mod links;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::ids::{CredentialId, ServiceId, UserId};
-use crate::provider::MAX_SESSION_ID;
+use crate::ids::CredentialId;
 
 use changes::Pending;
 pub use changes::{Change, Changes, MAX_PENDING_CHANGES, SAVE_AFTER};
+pub use key::{Binding, PoolScope, SessionKey};
 use links::{Ends, GROUP, Links, RECENCY};
 
-/// Most bindings kept. At [`MAX_SESSION_ID`] bytes each this is some 50 MB at the very worst; real session ids make it
+/// Most bindings kept. At [`crate::provider::MAX_SESSION_ID`] bytes each this is some 50 MB at the very worst; real session ids make it
 /// a third of that.
 pub const MAX_BINDINGS: usize = 100_000;
 
@@ -34,57 +34,6 @@ pub const CLOCK_STEP: Duration = Duration::from_secs(60);
 
 /// Most expired bindings removed by one operation, so that no request pays for a night's worth of them.
 const EXPIRED_AT_ONCE: usize = 256;
-
-/// What a binding is found by.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct SessionKey {
-    service: ServiceId,
-    user: Option<UserId>,
-    session: Arc<str>,
-}
-
-impl SessionKey {
-    /// The key of a session; `None` if the id is empty or longer than [`MAX_SESSION_ID`]: it is then no session id, and
-    /// the request is routed without one. `user` is `None` where no users are configured.
-    pub fn new(service: ServiceId, user: Option<UserId>, session: &str) -> Option<Self> {
-        (1..=MAX_SESSION_ID).contains(&session.len()).then(|| Self { service, user, session: session.into() })
-    }
-
-    /// The service.
-    pub fn service(&self) -> ServiceId {
-        self.service
-    }
-
-    /// The user, if there are users.
-    pub fn user(&self) -> Option<UserId> {
-        self.user
-    }
-
-    /// The client's id of the session, at most [`MAX_SESSION_ID`] bytes.
-    pub fn session(&self) -> &str {
-        &self.session
-    }
-}
-
-/// Which part of its pool a session was bound in. A session whose scope changes is bound anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PoolScope {
-    /// Every credential.
-    All,
-    /// All but external credentials: the user has no `allow_external_usage`.
-    NoExternals,
-}
-
-/// A session's credential.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Binding {
-    /// The credential.
-    pub credential: CredentialId,
-    /// What it was picked from.
-    pub scope: PoolScope,
-    /// When a request last used it.
-    pub last_used: SystemTime,
-}
 
 /// The table. See the module.
 #[derive(Debug)]

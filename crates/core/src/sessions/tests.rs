@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ids::{ServiceId, UserId};
+use crate::provider::MAX_SESSION_ID;
 
 const START: SystemTime = SystemTime::UNIX_EPOCH;
 const HOUR: u64 = 3_600;
