@@ -11,6 +11,9 @@
 //! The life of a credential: [`login`] is what its file gives, [`refresh`] when and how it is renewed, [`auth_recovery`]
 //! what to do when the provider refuses it on a request, [`availability`] whether it may be used, and [`plan`] how much
 //! it weighs.
+//! Routing: [`sessions`] and [`selection`] say which credential serves a request, [`failure`] what a failed try means,
+//! [`first_event`] when the head of a stream may go to the client, [`capacity_wait`] how long to wait for a credential,
+//! [`interrupt`] what a change of state cancels, and [`final_answer`] what the client gets when nothing is left to try.
 
 pub mod auth;
 pub mod auth_recovery;
