@@ -7,6 +7,7 @@
 mod candidate;
 mod explanation;
 mod no_candidate;
+mod pick;
 mod state;
 mod strategy;
 
@@ -15,6 +16,7 @@ use std::time::SystemTime;
 pub use candidate::{Candidate, CredentialKind, Pool, RequestFacts, Strategy, Transport, WeeklyUse};
 pub use explanation::{Explained, Explanation, MAX_EXPLANATION};
 pub use no_candidate::{Counts, MAX_REASONS, NoCandidate, WhyNone};
+pub use pick::{BindingChange, Pick, PickReason, moves_binding};
 pub use state::{BlockReason, Fact, ModelFamily, Scope, Window};
 pub use strategy::score;
 
@@ -47,65 +49,6 @@ pub enum Outcome {
     AwaitRefresh(Vec<CredentialId>),
     /// None.
     None(NoCandidate),
-}
-
-/// A credential picked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pick {
-    /// The credential.
-    pub credential: CredentialId,
-    /// Why this one.
-    pub reason: PickReason,
-    /// What is to be done about the session's binding, at once.
-    pub binding: BindingChange,
-    /// Whether the session was bound to this credential before this request.
-    pub was_bound: bool,
-}
-
-/// Why a credential was picked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PickReason {
-    /// The session is bound to it.
-    Bound,
-    /// The strategy.
-    Strategy,
-    /// The strategy, after the session's credential had become too much more used than this one.
-    Rebalanced,
-    /// The strategy, among API keys: they cost money, and nothing else is usable.
-    LastResort,
-    /// Its last poll failed, and nothing else is usable.
-    PollFailed,
-}
-
-impl PickReason {
-    /// A short stable name.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Bound => "bound",
-            Self::Strategy => "strategy",
-            Self::Rebalanced => "rebalanced",
-            Self::LastResort => "last_resort",
-            Self::PollFailed => "poll_failed",
-        }
-    }
-}
-
-/// What happens to a session's binding when a credential is picked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BindingChange {
-    /// There is no session, or this is not the first pick for the request: see [`moves_binding`].
-    Leave,
-    /// It stays, and counts as used.
-    Touch,
-    /// It is bound to the picked credential.
-    Bind,
-}
-
-/// Whether a session is to be bound to the credential whose answer is passed on, when that is not the one it is bound
-/// to. `was_bound`: as in the first [`Pick`] for the request; `hopped`: it was reached by a hop
-/// ([`crate::failure::Action::Hop`]).
-pub fn moves_binding(was_bound: bool, hopped: bool) -> bool {
-    !(was_bound && hopped)
 }
 
 /// A credential of the pool, as this request sees it.

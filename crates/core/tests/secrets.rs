@@ -9,9 +9,8 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use trunkline_core::auth::TokenTable;
-use trunkline_core::login::{Login, LoginIdentity};
 use trunkline_core::failure::ErrorFields;
-use trunkline_core::login::Login;
+use trunkline_core::login::{Login, LoginIdentity};
 use trunkline_core::provider::claude::Claude;
 use trunkline_core::provider::codex::CodexLogin;
 use trunkline_core::provider::{Authorization, LoginFormat, Provider as _};
@@ -158,6 +157,7 @@ const TESTED: &[&str] = &[
     "AnswerError",
     "Authorization",
     "Edits",
+    "ErrorFields",
     "Login",
     "LoginError",
     "LoginIdentity",
@@ -168,13 +168,6 @@ const TESTED: &[&str] = &[
     "RefreshRequest",
     "Secret",
     "TokenAnswer",
-const TESTED: [&str; 8] = [
-    "ErrorFields",
-    "Authorization",
-    "Login",
-    "LoginError",
-    "PreparedAuthorization",
-    "Secret",
     "TokenDigest",
     "TokenTable",
 ];

@@ -1,5 +1,6 @@
 //! The run: events in the order of time.
 
+mod check;
 mod request;
 
 use std::cmp::Reverse;

@@ -4,13 +4,11 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::seconds;
+use crate::civil_time;
 use crate::selection::{NoCandidate, WhyNone};
 
 /// How much of a model's name is repeated to the client, in characters. The client wrote it.
 const MAX_MODEL: usize = 100;
-
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 pub(super) fn message(
     none: &NoCandidate,
@@ -77,14 +75,11 @@ pub(super) fn message(
 /// it is so.
 fn moment(at: SystemTime, now: SystemTime) -> String {
     let left = at.duration_since(now).unwrap_or_default();
-    let minutes = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().div_ceil(60);
-    let (hour, minute) = (minutes / 60 % 24, minutes % 60);
-    let date = if left < Duration::from_secs(24 * 60 * 60) {
-        String::new()
-    } else {
-        format!(" on {}", date(minutes / 1_440))
-    };
-    format!("at {hour:02}:{minute:02} UTC{date} (in {})", span(seconds(left)))
+    let since = seconds(at.duration_since(UNIX_EPOCH).unwrap_or_default());
+    let whole = UNIX_EPOCH.checked_add(Duration::from_secs(since.div_ceil(60).saturating_mul(60)));
+    let format = if left < Duration::from_secs(24 * 60 * 60) { "%H:%M UTC" } else { "%H:%M UTC on %-d %b" };
+    let time = civil_time::utc(whole.unwrap_or(at)).strftime(format);
+    format!("at {time} (in {})", span(seconds(left)))
 }
 
 fn span(seconds: u64) -> String {
@@ -95,15 +90,4 @@ fn span(seconds: u64) -> String {
         (_, ..1_440) => format!("{} h {} m", minutes / 60, minutes % 60),
         _ => format!("{} d {} h", minutes / 1_440, minutes % 1_440 / 60),
     }
-}
-
-/// The day and month of a day since 1970, by the 400-year cycle of the calendar, years beginning in March.
-fn date(days: u64) -> String {
-    let day_of_era = (days + 719_468) % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let name = usize::try_from((month + 2) % 12).ok().and_then(|month| MONTHS.get(month)).unwrap_or(&"");
-    format!("{day} {name}")
 }
