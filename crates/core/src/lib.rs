@@ -11,17 +11,27 @@
 //! The life of a credential: [`login`] is what its file gives, [`refresh`] when and how it is renewed, [`auth_recovery`]
 //! what to do when the provider refuses it on a request, [`availability`] whether it may be used, and [`plan`] how much
 //! it weighs. What it may still do is the matter of [`limits`].
+//!
+//! Routing: [`sessions`] and [`selection`] say which credential serves a request, [`failure`] what a failed try means,
+//! [`first_event`] when the head of a stream may go to the client, [`capacity_wait`] how long to wait for a credential,
+//! [`interrupt`] what a change of state cancels, and [`final_answer`] what the client gets when nothing is left to try.
 
 pub mod auth;
 pub mod auth_recovery;
 pub mod availability;
+pub mod capacity_wait;
 mod civil_time;
 pub mod client_address;
 pub mod document;
+pub mod failure;
 pub mod fault;
+pub mod final_answer;
+pub mod first_event;
 pub mod glob;
 pub mod headers;
 pub mod http2_frames;
+pub mod ids;
+pub mod interrupt;
 pub mod json_edit;
 pub mod limits;
 pub mod login;
@@ -33,6 +43,8 @@ pub mod request_id;
 pub mod retry_after;
 pub mod scan;
 pub mod secret;
+pub mod selection;
+pub mod sessions;
 pub mod span;
 pub mod target;
 pub mod throttle;

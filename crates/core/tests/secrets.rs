@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, StatusCode};
 use trunkline_core::auth::TokenTable;
+use trunkline_core::failure::ErrorFields;
 use trunkline_core::json_edit::Edit;
 use trunkline_core::limits::RefusedAnswer;
 use trunkline_core::limits::error_body::ErrorBody;
@@ -92,6 +93,68 @@ const WITHOUT_SECRETS: &[&str] = &[
     // Texts of ours.
     "Fault",
     "OwnAnswer",
+    // Plain choices and facts of routing.
+    "Action",
+    "BindingChange",
+    "BlockReason",
+    "Counter",
+    "CredentialKind",
+    "Effect",
+    "FinalAnswer",
+    "Interrupt",
+    "LimitScope",
+    "Meaning",
+    "Outcome",
+    "Phase",
+    "Pick",
+    "PickReason",
+    "PoolScope",
+    "Recovery",
+    "RefusalKind",
+    "RefusedFor",
+    "Repeat",
+    "Row",
+    "Scope",
+    "Standing",
+    "Strategy",
+    "Streak",
+    "Transport",
+    "Verdict",
+    "WhyNone",
+    "Window",
+    // Numbers and counts.
+    "Attempts",
+    "Counts",
+    "CredentialId",
+    "ServiceId",
+    "Situation",
+    "UserId",
+    "WeeklyUse",
+    // What is known of credentials: tags, globs and states, whose texts are ours.
+    "Assessment",
+    "Candidate",
+    "Explained",
+    "Explanation",
+    "Fact",
+    "ModelFamily",
+    "NoCandidate",
+    "Pool",
+    "Refused",
+    "RequestFacts",
+    "Selection",
+    // Sessions, by the ids that clients give them.
+    "Binding",
+    "Change",
+    "Changes",
+    "SessionKey",
+    "SessionTable",
+    // What holds the words of a provider as `ErrorFields`, and the texts that they are compared with.
+    "Answer",
+    "Beginning",
+    "Failure",
+    "FirstEvent",
+    "Text",
+    "Texts",
 ];
 
 /// The same, of limits: numbers, moments, names of windows and models, and what a provider says of them.
@@ -144,6 +207,7 @@ const TESTED: &[&str] = &[
     "Authorization",
     "Edit",
     "Edits",
+    "ErrorFields",
     "Login",
     "LoginError",
     "LoginIdentity",
@@ -215,6 +279,14 @@ fn what_answers_carry() {
     let object = Object::parse(text.as_bytes()).expect("an object");
     check("Object", &object);
     check("Scalar", &object.scalar(CANARY));
+}
+
+#[test]
+fn errors_that_repeat_what_was_sent() {
+    let body = format!(r#"{{"error":{{"type":"authentication_error","message":"unknown token {CANARY}"}}}}"#);
+    let fields = ErrorFields::from_body(body.as_bytes());
+    assert!(fields.message.as_ref().is_some_and(|message| message.contains(CANARY)));
+    check("ErrorFields", &fields);
 }
 
 #[test]

@@ -11,12 +11,16 @@
 //! * How a stream was cut into chunks was not recorded.
 //! * Tokens, accounts and devices are invented, the same ones throughout a scenario.
 
+mod codex;
+
 use std::io;
 
 use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::headers::Headers;
+
+pub use codex::{CodexFailure, CodexTransport, codex_failures};
 
 /// The names that [`claude`] knows.
 pub const CLAUDE: [&str; 6] = [

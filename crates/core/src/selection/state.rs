@@ -1,0 +1,209 @@
+//! What keeps a credential from being usable. Spec: credentials.md, *Availability*.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use crate::glob;
+
+/// A rate-limit window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Window {
+    /// The base window of up to 24 h.
+    FiveHour,
+    /// The longer base window.
+    Weekly,
+    /// A scoped window by its name (`7d_opus`), or the window of a `limits` entry.
+    Named(String),
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FiveHour => f.write_str("5h"),
+            Self::Weekly => f.write_str("weekly"),
+            Self::Named(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Models that share a scoped window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelFamily {
+    /// What a person calls it (`opus`).
+    pub name: String,
+    /// Globs that its models match (`*opus*`).
+    pub models: Vec<String>,
+}
+
+/// What a fact concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Every request.
+    All,
+    /// Sessions that are not bound to the credential, and requests without a session.
+    NewSessions,
+    /// Requests for these models, of bound sessions too: limits.md, *Caps*, makes a scoped window bar "requests of that
+    /// scope".
+    ModelFamily(ModelFamily),
+}
+
+/// Why a credential is blocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockReason {
+    /// Another instance said that it has nothing to give.
+    UpstreamRejected,
+    /// The token endpoint is being left alone, and the access token has expired.
+    RefreshCooldown,
+    /// It could not be reached.
+    Connection,
+    /// Its state could not be polled.
+    PollFailed,
+    /// It answered with server errors.
+    Overloaded,
+    /// It refused requests without a limit being reached.
+    Burst,
+}
+
+impl BlockReason {
+    /// Its name in logs and metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::UpstreamRejected => "upstream_rejected",
+            Self::RefreshCooldown => "refresh_cooldown",
+            Self::Connection => "connection",
+            Self::PollFailed => "poll_failed",
+            Self::Overloaded => "overloaded",
+            Self::Burst => "burst",
+        }
+    }
+
+    /// Whether it concerns new sessions alone.
+    pub fn spares_bound_sessions(self) -> bool {
+        matches!(self, Self::Overloaded | Self::Burst)
+    }
+}
+
+/// Something that keeps a credential from being usable, for as long as it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// It has no login that works, or no tunnel. `why` is for people: no path, no address.
+    Unavailable {
+        /// Why.
+        why: String,
+    },
+    /// Its access token no longer works, and a new one is being fetched.
+    Refreshing,
+    /// It is left alone for a while.
+    Blocked {
+        /// Why; the scope follows from it.
+        reason: BlockReason,
+        /// Until when, if that is known.
+        until: Option<SystemTime>,
+    },
+    /// The provider refused.
+    RateLimited {
+        /// The window that refused.
+        window: Window,
+        /// What it concerns; never [`Scope::NewSessions`].
+        scope: Scope,
+        /// Until when; `None` only if nothing is known.
+        until: Option<SystemTime>,
+    },
+    /// As much of a window is used as may be.
+    Capped {
+        /// The window.
+        window: Window,
+        /// What it concerns; never [`Scope::NewSessions`].
+        scope: Scope,
+        /// When the window resets, if known.
+        until: Option<SystemTime>,
+    },
+}
+
+impl Fact {
+    /// Until when it holds; `None`: until something happens.
+    pub fn until(&self) -> Option<SystemTime> {
+        match self {
+            Self::Unavailable { .. } | Self::Refreshing => None,
+            Self::Blocked { until, .. } | Self::RateLimited { until, .. } | Self::Capped { until, .. } => {
+                *until
+            }
+        }
+    }
+
+    /// Whether it concerns a request for `model`, of a session that is bound to the credential or not.
+    pub fn concerns(&self, model: Option<&str>, is_bound: bool) -> bool {
+        match self {
+            Self::Unavailable { .. } | Self::Refreshing => true,
+            Self::Blocked { reason, .. } => !(is_bound && reason.spares_bound_sessions()),
+            Self::RateLimited { scope, .. } | Self::Capped { scope, .. } => match scope {
+                Scope::All => true,
+                Scope::NewSessions => !is_bound,
+                Scope::ModelFamily(family) => {
+                    model.is_some_and(|model| family.models.iter().any(|glob| glob::matches(glob, model)))
+                }
+            },
+        }
+    }
+
+    /// Whether the credential is at a limit, rather than out of order.
+    pub fn is_limit(&self) -> bool {
+        matches!(self, Self::RateLimited { .. } | Self::Capped { .. })
+    }
+
+    pub(super) fn is_poll_failed(&self) -> bool {
+        matches!(self, Self::Blocked { reason: BlockReason::PollFailed, .. })
+    }
+
+    /// Its place in the table of states: of several, the first counts.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Self::Unavailable { .. } => 0,
+            Self::Refreshing => 1,
+            Self::Blocked { .. } => 2,
+            Self::RateLimited { .. } => 3,
+            Self::Capped { .. } => 4,
+        }
+    }
+
+    /// The window that it is about, if it is a limit.
+    pub(super) fn window(&self) -> Option<&Window> {
+        match self {
+            Self::RateLimited { window, .. } | Self::Capped { window, .. } => Some(window),
+            Self::Unavailable { .. } | Self::Refreshing | Self::Blocked { .. } => None,
+        }
+    }
+
+    /// The models that it is about, if it is about some alone.
+    pub(super) fn family(&self) -> Option<&ModelFamily> {
+        match self {
+            Self::RateLimited { scope: Scope::ModelFamily(family), .. }
+            | Self::Capped { scope: Scope::ModelFamily(family), .. } => Some(family),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable { why } => write!(f, "unavailable: {why}"),
+            Self::Refreshing => f.write_str("refreshing"),
+            Self::Blocked { reason, .. } => write!(f, "blocked: {}", reason.label()),
+            Self::RateLimited { window, .. } => write!(f, "rate_limited: {window}"),
+            Self::Capped { window, .. } => write!(f, "capped: {window}"),
+        }
+    }
+}
+
+/// The facts that hold at `now` and concern such a request.
+pub(super) fn applying<'a>(
+    facts: &'a [Fact],
+    model: Option<&str>,
+    is_bound: bool,
+    now: SystemTime,
+) -> impl Iterator<Item = &'a Fact> {
+    facts
+        .iter()
+        .filter(move |fact| fact.until().is_none_or(|until| until > now) && fact.concerns(model, is_bound))
+}
