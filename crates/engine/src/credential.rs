@@ -20,6 +20,8 @@ pub use live::{Held, LiveCredential, NotReady, Ways};
 pub(crate) use probe::error_message;
 pub use source::{CredentialSource, LoginFile};
 
+use trunkline_core::provider::Provider;
+
 use crate::activity::Activity;
 use crate::upstream::Upstream;
 
@@ -30,19 +32,30 @@ pub struct Credential {
     upstream: Arc<Upstream>,
     models: Vec<String>,
     users: Option<Vec<usize>>,
+    weight: Option<f64>,
+    provider: &'static dyn Provider,
     live: Arc<LiveCredential>,
 }
 
 impl Credential {
-    /// A credential. `users`: the positions of the users who may use it, if not all may.
+    /// A credential. `users`: the positions of the users who may use it, if not all may; `weight`: what it weighs, whatever
+    /// its plan says.
     pub fn new(
         tag: &str,
         live: Arc<LiveCredential>,
         upstream: Arc<Upstream>,
         models: Vec<String>,
         users: Option<Vec<usize>>,
+        weight: Option<f64>,
+        provider: &'static dyn Provider,
     ) -> Self {
-        Self { tag: tag.into(), upstream, models, users, live }
+        Self { tag: tag.into(), upstream, models, users, weight, provider, live }
+    }
+
+    /// What it weighs among others: as configured, else by the plan of its account, else 1.
+    pub fn weight(&self) -> f64 {
+        let of_plan = || self.live.plan().map_or(1, |plan| self.provider.plan_weight(&plan));
+        self.weight.unwrap_or_else(|| f64::from(of_plan()))
     }
 
     /// What outlives a change of the configuration.

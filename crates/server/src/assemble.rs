@@ -140,10 +140,19 @@ pub(crate) fn service(
             tag: credential.tag.as_str().into(),
             api: Arc::clone(&upstream),
             token,
+            wants_plan: credential.weight.is_none() && config.credentials.len() > 1,
             user_agent: HeaderValue::try_from(user_agent)
                 .map_err(|_| bad("upstream.user_agent is no header value".to_owned()))?,
         });
-        credentials.push(Arc::new(Credential::new(&credential.tag, live, upstream, models, users)));
+        credentials.push(Arc::new(Credential::new(
+            &credential.tag,
+            live,
+            upstream,
+            models,
+            users,
+            credential.weight,
+            provider,
+        )));
     }
 
     let mut headers = Vec::with_capacity(config.headers.len());

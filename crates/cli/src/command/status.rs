@@ -133,6 +133,8 @@ mod tests {
             kind: "login file".to_owned(),
             state: if why.is_none() { "usable" } else { "unavailable" }.to_owned(),
             why: why.map(str::to_owned),
+            plan: Some("max".to_owned()),
+            weight: 5.0,
             in_flight: 1,
             requests: 1200,
         }

@@ -242,6 +242,7 @@ async fn a_credential_may_be_for_some_users_only() {
     let tokens: Vec<String> = upstream
         .requests()
         .iter()
+        .filter(|request| request.path() == "/v1/messages")
         .map(|request| request.headers.get("authorization").unwrap().to_owned())
         .collect();
     assert_eq!(tokens, [format!("Bearer {OAUTH_TOKEN}"), "Bearer sk-ant-oat01-other".to_owned()]);

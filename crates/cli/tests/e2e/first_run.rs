@@ -184,7 +184,9 @@ async fn login(prepare: impl FnOnce(&Path)) -> String {
     let home = TempDir::new().unwrap();
     let path = home.path().display().to_string();
     prepare(&home.join(".claude"));
-    let without = with(service(UPSTREAM), json!({ "credentials": [] }));
+    // Nothing of a test goes anywhere else.
+    let urls = json!({ "api_url": UPSTREAM, "token_url": UPSTREAM });
+    let without = with(service(UPSTREAM), json!({ "credentials": [], "upstream": urls }));
     let trunkline = trunkline().config(&config(&without)).home(home).start().await.unwrap();
     let line = trunkline.stdout_line(|line| line.starts_with("  credential ")).await.unwrap();
     line.replace(&path, "HOME")
@@ -208,12 +210,12 @@ async fn a_login_that_cannot_be_used_is_waited_for() {
     let directory = login(|directory| fs::create_dir_all(directory.join(".credentials.json")).unwrap()).await;
     for (line, why) in [
         (missing, "no login file: run \"claude /login\""),
-        (expired, "its login has expired and this version does not refresh logins: start the client once"),
+        (expired, "its login is being refreshed"),
         (broken, "the login file is not valid: not JSON at line 1, column 18: run \"claude /login\""),
         (logged_out, "the login file holds no login (logged out): run \"claude /login\""),
         (
             directory,
-            "the login file cannot be read (is a directory): credential_path names the file, claude_directory its directory",
+            "what stands in the login file's place is not a file; remove it and log in with the client",
         ),
     ] {
         assert_eq!(

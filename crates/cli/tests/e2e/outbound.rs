@@ -110,7 +110,8 @@ async fn each_credential_goes_its_own_way_and_the_same_way_shares_connections() 
     let first = Proxy::start(ProxyKind::Http).await.unwrap();
     let second = Proxy::start(ProxyKind::Socks5).await.unwrap();
     let credential = |tag: &str, detour: Value| {
-        let mut credential = json!({ "tag": tag, "oauth_token": format!("sk-ant-oat01-{tag}") });
+        let mut credential =
+            json!({ "tag": tag, "type": "api_key", "api_key": format!("sk-ant-api03-{tag}") });
         if !detour.is_null() {
             credential["detour"] = detour;
         }
@@ -145,10 +146,7 @@ async fn each_credential_goes_its_own_way_and_the_same_way_shares_connections() 
         assert_eq!(client.send(&request).await.unwrap().status(), 200, "{tag}");
         assert_eq!((first.asked().len(), second.asked().len()), asked, "{tag}");
         let received = upstream.next_request().await.unwrap();
-        assert_eq!(
-            received.headers.get("authorization"),
-            Some(format!("Bearer sk-ant-oat01-{tag}").as_str())
-        );
+        assert_eq!(received.headers.get("x-api-key"), Some(format!("sk-ant-api03-{tag}").as_str()));
     }
     // Two proxies, no proxy, and no proxy by name: four ways out.
     assert_eq!(upstream.connections(), 4);

@@ -3,8 +3,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
+use trunkline_testkit::claude::Account;
 use trunkline_testkit::client::{Frame, send};
-use trunkline_testkit::{Script, Signal, Trunkline, Upstream};
+use trunkline_testkit::tmp::ClaudeLogin;
+use trunkline_testkit::{ClaudeApi, Script, Signal, TempDir, Trunkline, Upstream};
 
 use crate::support::{Current, body, config, connect, message, read_bytes, serve, service, trunkline, with};
 
@@ -152,4 +154,44 @@ async fn both_families_are_served_and_spoken_to() {
             assert_eq!(response.status(), 200, "{listen} {address}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_plan_comes_from_the_login_or_else_from_the_profile() {
+    let api = ClaudeApi::new([Account::new("a")
+        .access_token("sk-ant-oat01-a")
+        .refresh_token("r")
+        .plan("claude_max", "default_claude_max_20x")]);
+    let upstream = Upstream::start(api).await.unwrap();
+    let home = TempDir::new().unwrap();
+    let mut told = ClaudeLogin::new("sk-ant-oat01-a", "r");
+    told.subscription_type = "team".to_owned();
+    let told = told.write_to(&home.join("told")).unwrap();
+    let silent = home
+        .write(
+            "silent/.credentials.json",
+            r#"{"claudeAiOauth":{"accessToken":"sk-ant-oat01-a","refreshToken":"r","expiresAt":0,"scopes":["user:inference"]}}"#,
+        )
+        .unwrap();
+    let credentials =
+        json!([{ "tag": "told", "credential_path": told }, { "tag": "silent", "credential_path": silent }]);
+    let users = json!([{ "name": "alice", "token": crate::support::USER_TOKEN, "credential": "told" }]);
+    let running =
+        serve(&with(service(&upstream.url()), json!({ "users": users, "credentials": credentials }))).await;
+    // Both are asked for once; what one says itself is not asked for.
+    loop {
+        let output = command(&running, &["status", "--json"]).await;
+        let status: Value = serde_json::from_str(&output.stdout.join("")).unwrap();
+        let of = |nth: usize| {
+            let credential = &status["services"][0]["credentials"][nth];
+            (credential["plan"].as_str().map(str::to_owned), credential["weight"].as_f64())
+        };
+        assert_eq!(of(0), (Some("team".to_owned()), Some(5.0)));
+        if of(1).0.is_some() {
+            assert_eq!(of(1), (Some("max".to_owned()), Some(10.0)));
+            break;
+        }
+    }
+    let asked = upstream.requests().iter().filter(|request| request.path() == "/api/oauth/profile").count();
+    assert_eq!(asked, 1);
 }

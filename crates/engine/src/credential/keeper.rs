@@ -1,6 +1,7 @@
 //! The one task that owns what is known of a credential: events come in, decisions are core's, work goes out, and what is
 //! known is published after each.
 
+mod profile;
 mod recovery;
 
 use std::sync::{Arc, Weak};
@@ -14,11 +15,12 @@ use trunkline_core::availability::{
     Availability, Facts, LoginChange, LoginFacts, Source, StateLog, Unavailable,
 };
 use trunkline_core::login::{Login, LoginError, LoginIdentity, LoginKind};
-use trunkline_core::provider::{Authorization, Provider};
+use trunkline_core::provider::{Authorization, Profile, Provider};
 use trunkline_core::refresh::{RefreshKind, RefreshPolicy};
 use trunkline_core::secret::{Secret, TokenDigest};
 use trunkline_login_store::{Finished, LoginStore, LoginText, ProviderFormat, ReadError, WriteOutstanding};
 
+use self::profile::PlanFacts;
 use self::recovery::Waiting;
 use super::live::{Current, Held, LiveCredential, Ways};
 use super::probe;
@@ -58,6 +60,7 @@ pub(super) struct Keeper {
     recovery: AuthRecovery,
     log: StateLog,
     login: Option<Login>,
+    plan: PlanFacts,
     held: Option<Arc<Held>>,
     /// Whether a refresh that is under way has given a login that is not in the file yet.
     is_ahead_of_file: bool,
@@ -92,6 +95,7 @@ enum Done {
     Read(Result<LoginText, ReadError>),
     ReadFor(TokenDigest, Result<LoginText, ReadError>),
     Checked { token: TokenDigest, begun_at: SystemTime, answer: CheckAnswer },
+    Profile(Option<Profile>),
     Rechecked { begun_at: SystemTime, answer: CheckAnswer },
     Refreshed(RefreshKind, End),
     Written(Option<Box<WriteOutstanding>>),
@@ -120,6 +124,7 @@ impl Keeper {
             recovery: AuthRecovery::new(store.is_some()),
             log: StateLog::new(Availability::Usable),
             login: None,
+            plan: PlanFacts::default(),
             held: None,
             is_ahead_of_file: false,
             outstanding: None,
@@ -221,6 +226,7 @@ impl Keeper {
             self.look_at = Instant::now() + LOOK_AGAIN;
             self.read_file();
         }
+        self.ask_for_profile(ways);
         let is_refused = self.facts.is_token_refused();
         if let Some(login) = &self.login
             && let Some((kind, at)) = self.policy.next_start(login, is_refused, now)
@@ -354,6 +360,7 @@ impl Keeper {
                 let advance = self.recovery.on_checked(token, begun_at, answer, refresh, now);
                 self.advance(token, advance, ways, now);
             }
+            Some(Done::Profile(profile)) => self.on_profile(profile),
             Some(Done::Rechecked { begun_at, answer }) => {
                 self.is_rechecking = false;
                 let is_accepted = match answer {
@@ -528,7 +535,8 @@ impl Keeper {
         let far = now + Duration::from_secs(24 * 60 * 60);
         let good_until = (is_usable && self.held.is_some())
             .then(|| self.facts.next_change(now, &[]).map_or(far, |at| at.min(far)));
-        Current { facts: self.facts.clone(), held: self.held.clone(), good_until }
+        let plan = self.plan.plan(self.login.as_ref()).cloned();
+        Current { facts: self.facts.clone(), held: self.held.clone(), good_until, plan }
     }
 
     fn publish(&mut self, live: &LiveCredential, now: SystemTime) {

@@ -8,6 +8,7 @@ use http::HeaderValue;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use trunkline_core::auth_recovery::{Outcome, Tries};
 use trunkline_core::availability::{Availability, BlockReason, Facts};
+use trunkline_core::login::Plan;
 use trunkline_core::provider::{PreparedAuthorization, Provider};
 use trunkline_core::secret::TokenDigest;
 
@@ -52,6 +53,8 @@ pub struct Ways {
     pub token: Arc<Upstream>,
     /// Our own `User-Agent`.
     pub user_agent: HeaderValue,
+    /// Whether it matters what its account's plan is: there are others beside it.
+    pub wants_plan: bool,
 }
 
 /// What to authenticate with.
@@ -70,6 +73,8 @@ pub(super) struct Current {
     pub(super) held: Option<Arc<Held>>,
     /// As long as this is ahead, nothing has to be looked at; `None`: something has.
     pub(super) good_until: Option<SystemTime>,
+    /// The account's plan, where it is known.
+    pub(super) plan: Option<Plan>,
 }
 
 /// Why there is nothing to authenticate with now.
@@ -133,6 +138,11 @@ impl LiveCredential {
     pub fn why_not(&self, now: SystemTime) -> Option<String> {
         let state = self.state(now);
         (state != Availability::Usable).then(|| reason(&state))
+    }
+
+    /// The plan of its account, where it is known: from the login, else from the provider's profile.
+    pub fn plan(&self) -> Option<Plan> {
+        self.current.load().plan.clone()
     }
 
     pub(super) fn publish(&self, current: Current) {

@@ -8,7 +8,7 @@ use trunkline_engine::credential::CredentialSource;
 use crate::server::Bound;
 
 /// An instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Its version.
     pub version: String,
@@ -25,7 +25,7 @@ pub struct Status {
 }
 
 /// A service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceStatus {
     /// Its tag.
     pub tag: String,
@@ -44,7 +44,7 @@ pub struct ServiceStatus {
 }
 
 /// A credential.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CredentialStatus {
     /// Its tag.
     pub tag: String,
@@ -54,6 +54,10 @@ pub struct CredentialStatus {
     pub state: String,
     /// Why it is in that state.
     pub why: Option<String>,
+    /// The plan of its account, where it is known.
+    pub plan: Option<String>,
+    /// What it weighs among others.
+    pub weight: f64,
     /// Requests under way.
     pub in_flight: u64,
     /// Requests since the start.
@@ -80,6 +84,8 @@ fn of_service(bound: &Bound, now: SystemTime) -> ServiceStatus {
             .to_owned(),
             state: state.label().to_owned(),
             why: credential.live().why_not(now),
+            plan: credential.live().plan().and_then(|plan| plan.subscription),
+            weight: credential.weight(),
             in_flight: credential.activity().in_flight(),
             requests: credential.activity().total(),
         }

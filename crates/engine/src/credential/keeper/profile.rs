@@ -1,0 +1,87 @@
+//! The plan of a credential's account: from its login, else asked of the provider once, and kept in memory
+//! (credentials.md, *Profile and plan weight*).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use tokio::time::Instant;
+use trunkline_core::login::{Login, Plan};
+use trunkline_core::provider::{Authorization, LoginFormat, Probe, ProbeTarget, Profile};
+use trunkline_core::secret::TokenDigest;
+
+use super::{Done, Keeper, digest};
+use crate::credential::live::Ways;
+use crate::own_request::{OwnRequest, send_patiently};
+
+/// When it is asked for again, if there was no answer.
+const ASK_AGAIN: Duration = Duration::from_secs(60 * 60);
+
+/// The longest that one question may take, and the connections tried.
+const TIMEOUT: Duration = Duration::from_secs(5);
+const TRIES: u32 = 3;
+
+/// What is known of the plan.
+#[derive(Debug, Default)]
+pub(super) struct PlanFacts {
+    /// What the provider said.
+    profile: Option<Plan>,
+    is_asking: bool,
+    /// The token that it was asked with, and when it may be asked with that again.
+    asked: Option<(TokenDigest, Instant)>,
+}
+
+impl PlanFacts {
+    /// The plan in force: what the login says comes first.
+    pub(super) fn plan<'a>(&'a self, login: Option<&'a Login>) -> Option<&'a Plan> {
+        let told = login.map(|login| &login.plan).filter(|plan| plan.subscription.is_some());
+        told.or(self.profile.as_ref())
+    }
+}
+
+impl Keeper {
+    /// Asks for the profile, where the plan matters and the login does not tell it.
+    pub(super) fn ask_for_profile(&mut self, ways: &Arc<Ways>) {
+        if !ways.wants_plan {
+            return;
+        }
+        let login = match (&self.login, &self.fixed) {
+            (Some(login), _) if login.plan.subscription.is_none() => login.clone(),
+            (None, Some(Authorization::OAuth(token))) => Login::of_token(token.clone()),
+            _ => return,
+        };
+        let token = digest(&login.access_token);
+        let is_early =
+            self.plan.asked.is_some_and(|(asked, again)| asked.same(&token) && Instant::now() < again);
+        if self.plan.is_asking || is_early {
+            return;
+        }
+        let Some(probe) = self.provider.profile_request(&login) else { return };
+        self.plan.is_asking = true;
+        self.plan.asked = Some((token, Instant::now() + ASK_AGAIN));
+        let (ways, provider) = (Arc::clone(ways), self.provider);
+        self.work.spawn(async move { Done::Profile(ask(probe, &ways, provider).await) });
+    }
+
+    pub(super) fn on_profile(&mut self, profile: Option<Profile>) {
+        self.plan.is_asking = false;
+        if let Some(profile) = profile {
+            self.plan.profile = Some(profile.plan);
+        }
+    }
+}
+
+async fn ask(probe: Probe, ways: &Ways, provider: &'static dyn LoginFormat) -> Option<Profile> {
+    let Probe { target: ProbeTarget::Api(path), headers } = probe else { return None };
+    let request =
+        OwnRequest { method: Method::GET, path: Some(path.parse().ok()?), headers, body: Bytes::new() };
+    let sent = send_patiently(&ways.api, &ways.user_agent, &request, TRIES);
+    match tokio::time::timeout(TIMEOUT, sent).await {
+        Ok(Ok(answer)) if answer.status == 200 => provider.read_profile(&answer.body).ok(),
+        _ => {
+            tracing::debug!(credential = &*ways.tag, "the account's plan is not known");
+            None
+        }
+    }
+}
