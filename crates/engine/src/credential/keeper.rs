@@ -7,7 +7,7 @@ mod recovery;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use trunkline_core::auth_recovery::{AuthRecovery, CheckAnswer, Outcome, Tries};
@@ -69,11 +69,14 @@ pub(super) struct Keeper {
     /// When a login that is not there is looked for.
     look_at: Instant,
     is_looking: bool,
+    /// Whether the file changed again while it was being read.
+    looks_again: bool,
     is_rechecking: bool,
     /// Whether the file had another login, which has not been told yet.
     has_other_login: bool,
     waiting: Vec<Waiting>,
     refused: mpsc::Receiver<Refused>,
+    file_changed: Arc<Notify>,
     work: JoinSet<Done>,
     /// Logins of refreshes that are not in the file yet.
     renewed: (mpsc::UnboundedSender<Login>, mpsc::UnboundedReceiver<Login>),
@@ -107,6 +110,7 @@ impl Keeper {
         source: &CredentialSource,
         provider: &'static dyn Provider,
         refused: mpsc::Receiver<Refused>,
+        file_changed: Arc<Notify>,
     ) -> (Self, Current) {
         let (store, fixed) = match source {
             CredentialSource::LoginFile(file) => (Some(file.store()), None),
@@ -130,10 +134,12 @@ impl Keeper {
             outstanding: None,
             look_at: Instant::now(),
             is_looking: false,
+            looks_again: false,
             is_rechecking: false,
             has_other_login: false,
             waiting: Vec::new(),
             refused,
+            file_changed,
             work: JoinSet::new(),
             renewed: mpsc::unbounded_channel(),
             waits: Waits::default(),
@@ -172,19 +178,17 @@ impl Keeper {
                 self.begin_what_is_due(&ways, now);
             }
             self.publish(&alive, now);
-            let sleep = tokio::time::sleep(self.until_next(now));
-            let event = {
-                let file_changed = alive.file_changed.notified();
-                tokio::select! {
-                    () = &mut stop => None,
-                    refused = self.refused.recv() => Some(Event::Refused(refused)),
-                    Some(done) = self.work.join_next(), if !self.work.is_empty() => Some(Event::Done(done.ok())),
-                    Some(login) = self.renewed.1.recv() => Some(Event::Renewed(login)),
-                    () = file_changed => Some(Event::FileChanged),
-                    () = sleep => Some(Event::Time),
-                }
-            };
+            // It must be able to go while this waits.
             drop(alive);
+            let sleep = tokio::time::sleep(self.until_next(now));
+            let event = tokio::select! {
+                () = &mut stop => None,
+                refused = self.refused.recv() => Some(Event::Refused(refused)),
+                Some(done) = self.work.join_next(), if !self.work.is_empty() => Some(Event::Done(done.ok())),
+                Some(login) = self.renewed.1.recv() => Some(Event::Renewed(login)),
+                () = self.file_changed.notified() => Some(Event::FileChanged),
+                () = sleep => Some(Event::Time),
+            };
             let now = SystemTime::now();
             match event {
                 None | Some(Event::Refused(None)) => break,
@@ -276,8 +280,8 @@ impl Keeper {
     fn read_file(&mut self) {
         let Some(store) = self.store.clone() else { return };
         if std::mem::replace(&mut self.is_looking, true) {
-            // One more look, once this one has ended: it may have come too early.
-            self.look_at = Instant::now();
+            // This look may have come too early.
+            self.looks_again = true;
             return;
         }
         let (format, waits) = (ProviderFormat(self.provider), self.waits.clone());
@@ -345,6 +349,9 @@ impl Keeper {
             Some(Done::Read(read)) => {
                 self.is_looking = false;
                 self.on_read(read, now);
+                if std::mem::take(&mut self.looks_again) {
+                    self.read_file();
+                }
             }
             Some(Done::ReadFor(token, read)) => {
                 self.on_read(read, now);

@@ -35,7 +35,7 @@ pub struct LiveCredential {
     current: ArcSwap<Current>,
     changed: watch::Sender<()>,
     refused: mpsc::Sender<Refused>,
-    pub(super) file_changed: Notify,
+    file_changed: Arc<Notify>,
     /// Until it is started.
     keeper: Mutex<Option<Keeper>>,
 }
@@ -86,7 +86,8 @@ impl LiveCredential {
     /// What `source` gives; a login file is read at once, without waiting for anybody.
     pub fn new(source: CredentialSource, provider: &'static dyn Provider) -> Arc<Self> {
         let (refused, refusals) = mpsc::channel(MAX_REFUSED);
-        let (keeper, current) = Keeper::new(&source, provider, refusals);
+        let file_changed = Arc::<Notify>::default();
+        let (keeper, current) = Keeper::new(&source, provider, refusals, Arc::clone(&file_changed));
         Arc::new(Self {
             source,
             activity: Arc::default(),
@@ -94,7 +95,7 @@ impl LiveCredential {
             current: ArcSwap::from_pointee(current),
             changed: watch::Sender::new(()),
             refused,
-            file_changed: Notify::new(),
+            file_changed,
             keeper: Mutex::new(Some(keeper)),
         })
     }
@@ -219,5 +220,37 @@ pub(super) fn reason(state: &Availability) -> String {
         }
         Availability::Refreshing { .. } => "its login is being refreshed".to_owned(),
         Availability::Usable => "it has no authorization".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trunkline_core::provider::claude::Claude;
+    use trunkline_core::secret::Secret;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn live() -> Arc<LiveCredential> {
+        LiveCredential::new(CredentialSource::ApiKey(Secret::new("key")), &Claude)
+    }
+
+    #[tokio::test]
+    async fn the_keeper_ends_with_the_credential_or_when_it_is_told() {
+        let credential = live();
+        let keeper = tokio::spawn(credential.start(std::future::pending()).unwrap());
+        assert!(credential.start(std::future::pending()).is_none(), "one keeper each");
+        tokio::task::yield_now().await;
+        drop(credential);
+        tokio::time::timeout(PATIENCE, keeper).await.unwrap().unwrap();
+
+        let credential = live();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let keeper = tokio::spawn(credential.start(async { drop(stopped.await) }).unwrap());
+        stop.send(()).unwrap();
+        tokio::time::timeout(PATIENCE, keeper).await.unwrap().unwrap();
+        // What is known stays known, and nobody waits for somebody who has gone.
+        let held = credential.authorization().await.unwrap();
+        assert_eq!(credential.recover(held.token, Tries::default()).await, Outcome::PassThrough);
     }
 }
