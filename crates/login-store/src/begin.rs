@@ -6,7 +6,8 @@ use crate::fault;
 use crate::finish::{FinishError, Finished};
 use crate::format::{NotALogin, Reason, StoreFormat, Stored};
 use crate::journal_record::Request;
-use crate::locks::{HeldLocks, LockProblem};
+use crate::locks::{HeldLocks, LockProblem, mark_of};
+use crate::medium::Medium;
 use crate::proof::{NoProof, prove};
 use crate::read::ReadError;
 use crate::refresh::{Holding, Pending};
@@ -48,8 +49,9 @@ pub enum BeginError {
     /// Another process refreshes this login: try again in 10 s.
     #[error("another process refreshes this login; it is tried again")]
     OwnerLives,
-    /// The login file, which is a link, came to mean another file meanwhile: try again.
-    #[error("the login file was switched to another one; it is tried again")]
+    /// The login file, which is a link, came to mean another file meanwhile, or the login moved into the keychain or out of it:
+    /// try again.
+    #[error("the login was switched to another place; it is tried again")]
     Moved,
 }
 
@@ -63,9 +65,9 @@ impl LoginStore {
         waiter: &dyn Waiter,
         report: &mut dyn FnMut(&Finished),
     ) -> Result<Begun, BeginError> {
-        let place = self.place();
+        let place = self.place(waiter)?;
         let is_fresh = |text: &LoginText| format.is_fresh(text.as_bytes(), reason, waiter.now());
-        let read = || read_patiently(&place.real, format, waiter);
+        let read = || read_patiently(format, waiter, || place.medium.read());
         if let Ok(text) = read()
             && is_fresh(&text)
         {
@@ -89,7 +91,7 @@ impl LoginStore {
         let plan = self.protocol().plan(&place);
         let locks = HeldLocks::take(&plan.refresh, waiter)?;
         fault_point("begin.locked")?;
-        if self.place().real != place.real {
+        if !self.place(waiter)?.medium.is(&place.medium) {
             return Err(BeginError::Moved);
         }
         match self.finish_all(true, format, waiter, report)? {
@@ -101,6 +103,14 @@ impl LoginStore {
             Found::OwnerLives => return Err(BeginError::OwnerLives),
             Found::Nothing | Found::Finished => {}
         }
+        let mut proof_lock = match place.medium {
+            Medium::File(_) => None,
+            // The proof writes what is read here, so both are done under the lock around a write.
+            Medium::Keychain(_) => match locks.skipped {
+                Some(problem) => return Err(problem.into()),
+                None => Some(locks.take_further(&plan.write, waiter)?),
+            },
+        };
         let text = read()?;
         if is_fresh(&text) {
             return Ok(Begun::Fresh(text));
@@ -110,8 +120,20 @@ impl LoginStore {
         };
         let sent = TokenHash::of(&token);
         locks.heartbeat().touch(waiter.now());
-        let request = Request { at: waiter.now(), sent, locks: locks.marks() };
-        let (journal, in_place) = prove(&place, self.data_directory(), &request)?;
+        if let Some(lock) = &mut proof_lock
+            && !lock.touch(waiter.now())
+        {
+            return Err(LockProblem::Busy { lock: plan.write.name }.into());
+        }
+        let mut marks = locks.marks();
+        marks.extend(proof_lock.as_ref().and_then(mark_of));
+        let request = Request { at: waiter.now(), sent, locks: marks };
+        let (journal, in_place) = prove(&place, self.data_directory(), &request, &text)?;
+        if proof_lock.is_some() {
+            // A keychain takes its time.
+            locks.heartbeat().touch(waiter.now());
+        }
+        drop(proof_lock);
         let skipped = locks.skipped;
         let holding =
             Holding { place, write_lock: plan.write, in_place, sent, keep_journal: false, journal, locks };

@@ -5,10 +5,12 @@ use std::io;
 use crate::format::StoreFormat;
 use crate::journal::JournalProblem;
 use crate::journal_record::{Image, LockMark};
+use crate::keychain::KeychainProblem;
 use crate::locks::mark_of;
+use crate::medium::Medium;
 use crate::read::ReadError;
 use crate::refresh::Answered;
-use crate::replace::{asks_for_in_place, remove_leftover, replace, rewrite, sync};
+use crate::replace::{asks_for_in_place, replace, rewrite};
 use crate::store::read_patiently;
 use crate::text::LoginText;
 use crate::verdict::{SetAsideReason, Unclear, Verdict, decide};
@@ -49,6 +51,9 @@ pub enum WriteProblem {
         "a new token is not written yet: the login file cannot be written ({0}); make room, or make it writable"
     )]
     Write(io::ErrorKind),
+    /// The keychain failed.
+    #[error("a new token is not written yet: {0}")]
+    Keychain(KeychainProblem),
     /// A file that is to be rewritten in place is not touched before the journal has what mends it.
     #[error("a new token is not written yet: {0}")]
     Journal(JournalProblem),
@@ -77,17 +82,23 @@ impl Answered {
         waiter: &dyn Waiter,
     ) -> Result<Committed, WriteProblem> {
         // A token received is never held back for a lock.
-        let write_lock = self.holding.locks.take_further(&self.holding.write_lock, waiter).ok();
+        let mut write_lock = self.holding.locks.take_further(&self.holding.write_lock, waiter).ok();
         let mark = write_lock.as_ref().and_then(mark_of);
         // Should this process die, the lock is known to be nobody's. That is not worth an image, which may be all that mends
         // a torn file: it is not written over.
         if self.image.is_none() {
             let _ = self.holding.journal.record_try(mark.as_ref(), None);
         }
-        let found = read_patiently(&self.holding.place.real, format, waiter);
+        let found = read_patiently(format, waiter, || self.holding.place.medium.read());
         match decide(format, found, self.holding.sent, &self.answer, self.image.as_ref()) {
             Verdict::Write { old, new } => {
                 self.login = Some(new.clone());
+                if matches!(self.holding.place.medium, Medium::Keychain(_))
+                    && let Some(lock) = &mut write_lock
+                {
+                    // Reading it took its time, and so may writing it.
+                    lock.touch(waiter.now());
+                }
                 self.write(mark.as_ref(), &old, &new)?;
                 // What remains is recognised as written, so no failure from here on matters.
                 self.holding.journal.remove();
@@ -95,14 +106,15 @@ impl Answered {
             }
             Verdict::Written(text) => {
                 // That it is there does not say that it is on the disk.
-                sync(&self.holding.place.real).map_err(|error| WriteProblem::Write(error.kind()))?;
-                remove_leftover(&self.holding.place.real);
+                let medium = &self.holding.place.medium;
+                medium.sync().map_err(|error| WriteProblem::Write(error.kind()))?;
+                medium.remove_leftover();
                 self.holding.journal.remove();
                 Ok(Committed::AlreadyWritten(text))
             }
             Verdict::SetAside(reason) => {
                 self.login = None;
-                remove_leftover(&self.holding.place.real);
+                self.holding.place.medium.remove_leftover();
                 if self.holding.journal.set_aside() {
                     Ok(Committed::SetAside(reason))
                 } else {
@@ -120,7 +132,11 @@ impl Answered {
         old: &LoginText,
         new: &LoginText,
     ) -> Result<(), WriteProblem> {
-        let real = &self.holding.place.real;
+        let real = match &self.holding.place.medium {
+            Medium::File(real) => real,
+            // As a whole or not at all, so nothing has to be mended.
+            Medium::Keychain(kept) => return kept.write(new).map_err(WriteProblem::Keychain),
+        };
         if !self.holding.in_place {
             match replace(real, new.as_bytes()).map_err(|error| error.kind()) {
                 Ok(()) => return Ok(()),

@@ -44,7 +44,8 @@ pub enum Finished {
 pub struct FinishError(pub io::ErrorKind);
 
 impl LoginStore {
-    /// Finishes the journals of this login, if there are any: at most one beside it and one in the data directory.
+    /// Finishes the journals of this login, if there are any: at most one beside its file, one in the data directory, and one
+    /// there of its item in the keychain. Each is written to where it came from.
     /// An answer is written under the locks of a refresh too, if they can be had: a client that is about to learn that the
     /// old token is spent would otherwise empty the file behind the write.
     pub fn finish(&self, format: &dyn StoreFormat, waiter: &dyn Waiter) -> Vec<Finished> {
@@ -58,10 +59,9 @@ impl LoginStore {
         format: &dyn StoreFormat,
         waiter: &dyn Waiter,
     ) -> Vec<Finished> {
-        let place = self.place();
-        self.journals(&place)
+        self.journals()
             .into_iter()
-            .filter_map(|(path, in_place)| {
+            .filter_map(|(place, path, in_place)| {
                 self.finish_one(&place, &path, [in_place, is_locked], format, waiter)
                     .unwrap_or_else(|error| Some(Finished::Failed(FinishError(error.kind()))))
             })

@@ -3,7 +3,7 @@
 //! A refresh token is good once. The provider forgets it when it hands out the next one, so a next one that is lost
 //! logs the owner out everywhere. This crate sees to it that it is not lost, whatever ends the process and when, and
 //! that no other program that shares the login is raced. It speaks no HTTP and starts no thread; it blocks on the file
-//! system, and waits only through the caller's [`Waiter`].
+//! system, and waits only through the caller's [`Waiter`], except for a keychain, which may take seconds to answer.
 //!
 //! The phases of a refresh are types, so that none can be left out:
 //!
@@ -49,8 +49,11 @@ mod format;
 mod identity;
 mod journal;
 pub mod journal_record;
+mod keychain;
 mod locks;
+mod medium;
 mod place;
+mod poll;
 mod proof;
 mod protocol;
 mod read;
@@ -66,7 +69,11 @@ pub use commit::{Committed, WriteOutstanding, WriteProblem};
 pub use finish::{FinishError, Finished};
 pub use format::{AnswerEdits, NotALogin, NotAToken, ProviderFormat, Reason, StoreFormat, Stored};
 pub use journal::JournalProblem;
+#[cfg(unix)]
+pub use keychain::SecurityTool;
+pub use keychain::{BadItem, Keychain, KeychainItem, KeychainProblem, MAX_ITEM_NAME};
 pub use locks::{HEARTBEAT, Heartbeat, LockProblem, LocksLost};
+pub use poll::{KEYCHAIN_POLL, KEYCHAIN_RETRY, KEYCHAIN_UNAVAILABLE_POLL, UNAVAILABLE_POLL};
 pub use proof::NoProof;
 pub use protocol::LockProtocol;
 pub use read::{MAX_LOGIN_FILE, ReadError};

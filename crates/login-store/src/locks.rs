@@ -69,6 +69,14 @@ impl HeldLock {
         }
     }
 
+    /// Keeps it from becoming stale. Says whether it is still ours.
+    pub(crate) fn touch(&mut self, now: SystemTime) -> bool {
+        match self {
+            Self::Directory(lock) => lock.touch(now),
+            Self::File(lock) => lock.is_ours(),
+        }
+    }
+
     /// How a journal names it. Locks on files need no name: they end with their process.
     fn mark(&self) -> Option<LockMark> {
         match self {
@@ -106,12 +114,7 @@ impl Heartbeat {
     /// Touches the locks, which must happen every [`HEARTBEAT`]. Says whether all of them are still ours. Blocks on the
     /// file system, but never for another program.
     pub fn touch(&self, now: SystemTime) -> bool {
-        lock(&self.0).iter_mut().fold(true, |ours, held| {
-            ours & match held {
-                HeldLock::Directory(lock) => lock.touch(now),
-                HeldLock::File(lock) => lock.is_ours(),
-            }
-        })
+        lock(&self.0).iter_mut().fold(true, |ours, held| ours & held.touch(now))
     }
 }
 

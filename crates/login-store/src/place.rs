@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::medium::{InKeychain, Medium};
+
 /// How many links are followed to a file that is not there.
 const MAX_LINKS: usize = 8;
 
 /// The places that belong to one login, found anew for each refresh.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
-    /// The file itself.
-    pub(crate) real: PathBuf,
-    /// The directory of [`Self::real`].
+    /// What the login is kept in.
+    pub(crate) medium: Medium,
+    /// The directory of the file itself; of a login in a keychain, the configured one.
     pub(crate) directory: PathBuf,
     /// The directory of the path that was configured.
     pub(crate) configured_directory: PathBuf,
@@ -24,6 +26,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Of a login file.
     pub(crate) fn find(path: &Path) -> Self {
         let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
         let real = follow(path);
@@ -31,18 +34,33 @@ impl Place {
             directory: directory_of(&real).to_owned(),
             configured_directory: self::real(directory_of(path)),
             is_link,
-            real,
+            medium: Medium::File(real),
         }
     }
 
-    /// The journal beside the login file: it follows the account when links are switched.
-    pub(crate) fn journal(&self) -> PathBuf {
-        suffixed(&self.real, ".trunkline-refresh")
+    /// Of a login in a keychain. Its locks are those of the configuration directory, where `path` would be its file.
+    pub(crate) fn in_keychain(kept: &InKeychain, path: &Path) -> Self {
+        let directory = real(directory_of(path));
+        Self {
+            medium: Medium::Keychain(kept.clone()),
+            configured_directory: directory.clone(),
+            directory,
+            is_link: false,
+        }
     }
 
-    /// The journal of a login whose directory admits no new files.
+    /// The journal of a login in a keychain, or of one whose directory admits no new files.
     pub(crate) fn journal_in(&self, data_directory: &Path) -> PathBuf {
-        let digest = Sha256::digest(self.real.as_os_str().as_encoded_bytes());
+        let digest = match &self.medium {
+            Medium::File(real) => Sha256::digest(real.as_os_str().as_encoded_bytes()),
+            // No path has a zero byte, and neither have the names.
+            Medium::Keychain(InKeychain { item, .. }) => Sha256::new()
+                .chain_update([0])
+                .chain_update(item.service())
+                .chain_update([0])
+                .chain_update(item.account())
+                .finalize(),
+        };
         let mut name = String::from("login-");
         for byte in digest.iter().take(16) {
             let _ = write!(name, "{byte:02x}");
@@ -50,6 +68,11 @@ impl Place {
         name.push_str(".trunkline-refresh");
         data_directory.join(name)
     }
+}
+
+/// The journal beside a login file: it follows the account when links are switched.
+pub(crate) fn journal_beside(real: &Path) -> PathBuf {
+    suffixed(real, ".trunkline-refresh")
 }
 
 /// A path with something behind its last name.

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use crate::keychain::KeychainProblem;
 use crate::text::LoginText;
 
 /// Largest login file read, in bytes. Real ones have a few kilobytes.
@@ -33,6 +34,9 @@ pub enum ReadError {
     /// The file system failed.
     #[error("the login file could not be read ({0}); check its disk")]
     Io(io::ErrorKind),
+    /// The keychain did not tell.
+    #[error(transparent)]
+    Keychain(#[from] KeychainProblem),
 }
 
 impl From<io::Error> for ReadError {

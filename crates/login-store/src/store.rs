@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::format::StoreFormat;
-use crate::place::Place;
+use crate::keychain::{Keychain, KeychainItem};
+use crate::medium::{InKeychain, Medium};
+use crate::place::{Place, journal_beside};
 use crate::protocol::LockProtocol;
 use crate::read::{self, ReadError};
 use crate::text::LoginText;
@@ -14,7 +16,8 @@ use crate::waiter::Waiter;
 /// A file that is gone or torn is looked at again after this: other programs replace it, or write over it, without a lock.
 const SECOND_LOOK: Duration = Duration::from_millis(200);
 
-/// A login file, with all that belongs to it on the disk. Cheap to clone; nothing is held between calls.
+/// A login file, or an item of a keychain, with all that belongs to it on the disk. Cheap to clone; nothing is held between
+/// calls.
 #[derive(Debug, Clone)]
 pub struct LoginStore(Arc<Configured>);
 
@@ -23,27 +26,50 @@ struct Configured {
     path: PathBuf,
     protocol: LockProtocol,
     data_directory: Option<PathBuf>,
+    /// Looked at before the file.
+    keychain: Option<InKeychain>,
 }
 
 impl LoginStore {
     /// The login at `path`. `data_directory`: where the journal goes if the login's own directory admits no new files; without
     /// one, such a login is not refreshed.
     pub fn new(path: PathBuf, protocol: LockProtocol, data_directory: Option<PathBuf>) -> Self {
-        Self(Arc::new(Configured { path, protocol, data_directory }))
+        Self(Arc::new(Configured { path, protocol, data_directory, keychain: None }))
     }
 
-    /// Reads the login file once.
+    /// The login in `keychain`, or, if there is no such item, at `path`: as the Claude client looks for it on macOS. If both are
+    /// there, the item is the login, whatever it holds. A keychain that is locked or refuses is an error and does not lead to the
+    /// file: what lies there may be an older login, whose refresh token is spent. The locks are those of the configuration
+    /// directory, or that of `path`. `data_directory`: where the journal of an item goes; without one, it is not refreshed.
+    pub fn with_keychain(
+        keychain: Arc<dyn Keychain>,
+        item: KeychainItem,
+        path: PathBuf,
+        protocol: LockProtocol,
+        data_directory: Option<PathBuf>,
+    ) -> Self {
+        let keychain = Some(InKeychain { keychain, item });
+        Self(Arc::new(Configured { path, protocol, data_directory, keychain }))
+    }
+
+    /// Reads the login once.
     pub fn read(&self) -> Result<LoginText, ReadError> {
+        if let Some(kept) = &self.0.keychain
+            && let Some(text) = kept.read()?
+        {
+            return Ok(text);
+        }
         read::read(&self.0.path)
     }
 
-    /// Reads the login file, and once more after 200 ms if it is gone, cannot be read, or is no login.
+    /// Reads the login, and once more after 200 ms if it is gone, cannot be read, or is no login. A keychain that fails is not
+    /// asked twice.
     pub fn read_patiently(
         &self,
         format: &dyn StoreFormat,
         waiter: &dyn Waiter,
     ) -> Result<LoginText, ReadError> {
-        read_patiently(&self.0.path, format, waiter)
+        read_patiently(format, waiter, || self.read())
     }
 
     pub(crate) fn protocol(&self) -> &LockProtocol {
@@ -54,29 +80,57 @@ impl LoginStore {
         self.0.data_directory.as_deref()
     }
 
-    pub(crate) fn place(&self) -> Place {
-        Place::find(&self.0.path)
+    pub(crate) fn keychain(&self) -> Option<&InKeychain> {
+        self.0.keychain.as_ref()
     }
 
-    /// The places where a journal of this login may lie, and whether it is then one for rewriting in place.
-    pub(crate) fn journals(&self, place: &Place) -> Vec<(PathBuf, bool)> {
-        let beside = (place.journal(), false);
-        let in_data = self.data_directory().map(|directory| (place.journal_in(directory), true));
-        std::iter::once(beside).chain(in_data).collect()
+    /// Where the login is now. An item that is not there is looked for once more: behind it there may be an old file.
+    pub(crate) fn place(&self, waiter: &dyn Waiter) -> Result<Place, ReadError> {
+        if let Some(kept) = &self.0.keychain {
+            let is_there = kept.exists()? || {
+                let _ = waiter.wait(SECOND_LOOK);
+                kept.exists()?
+            };
+            if is_there {
+                return Ok(Place::in_keychain(kept, &self.0.path));
+            }
+        }
+        Ok(Place::find(&self.0.path))
+    }
+
+    /// The places where a journal of this login may lie, each with where its answer belongs and whether that is a file to be
+    /// rewritten in place.
+    pub(crate) fn journals(&self) -> Vec<(Place, PathBuf, bool)> {
+        let mut journals = Vec::new();
+        let file = Place::find(&self.0.path);
+        if let Medium::File(real) = &file.medium {
+            journals.push((file.clone(), journal_beside(real), false));
+        }
+        if let Some(directory) = self.data_directory() {
+            let in_data = file.journal_in(directory);
+            journals.push((file, in_data, true));
+            if let Some(kept) = &self.0.keychain {
+                let place = Place::in_keychain(kept, &self.0.path);
+                let in_data = place.journal_in(directory);
+                journals.push((place, in_data, false));
+            }
+        }
+        journals
     }
 }
 
 /// See [`LoginStore::read_patiently`]. A wait that is ended counts as over.
 pub(crate) fn read_patiently(
-    path: &Path,
     format: &dyn StoreFormat,
     waiter: &dyn Waiter,
+    read: impl Fn() -> Result<LoginText, ReadError>,
 ) -> Result<LoginText, ReadError> {
-    match read::read(path) {
+    match read() {
         Ok(text) if format.stored(text.as_bytes()).is_ok() => Ok(text),
+        Err(error @ ReadError::Keychain(_)) => Err(error),
         _ => {
             let _ = waiter.wait(SECOND_LOOK);
-            read::read(path)
+            read()
         }
     }
 }

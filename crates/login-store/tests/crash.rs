@@ -24,6 +24,7 @@ const ROOT: &str = "TRUNKLINE_CHILD_ROOT";
 const AHEAD: &str = "TRUNKLINE_CHILD_AHEAD";
 const PROTOCOL: &str = "TRUNKLINE_CHILD_PROTOCOL";
 const IN_PLACE: &str = "TRUNKLINE_CHILD_IN_PLACE";
+const IN_KEYCHAIN: &str = "TRUNKLINE_CHILD_IN_KEYCHAIN";
 const LOG_POINTS: &str = "TRUNKLINE_CHILD_POINTS";
 /// How often the random test kills; a few hundred are for every day.
 const KILLS: &str = "TRUNKLINE_KILLS";
@@ -36,11 +37,19 @@ struct Act {
     ahead: Duration,
     protocol: &'static str,
     in_place: bool,
+    in_keychain: bool,
 }
 
 impl Act {
     fn new(scene: &Scene, role: &'static str) -> Self {
-        Self { role, root: scene.root.clone(), ahead: Duration::ZERO, protocol: "claude", in_place: false }
+        Self {
+            role,
+            root: scene.root.clone(),
+            ahead: Duration::ZERO,
+            protocol: "claude",
+            in_place: false,
+            in_keychain: scene.item().exists(),
+        }
     }
 
     fn command(&self) -> Command {
@@ -56,6 +65,9 @@ impl Act {
             .stderr(Stdio::piped());
         if self.in_place {
             command.env(IN_PLACE, "1");
+        }
+        if self.in_keychain {
+            command.env(IN_KEYCHAIN, "1");
         }
         command
     }
@@ -123,7 +135,8 @@ fn as_a_child() {
         }
         Ok(())
     })));
-    let store = scene.store(protocol);
+    let in_keychain = env::var_os(IN_KEYCHAIN).is_some();
+    let store = if in_keychain { scene.keychain().1 } else { scene.store(protocol) };
     let waiter = Virtual::ahead(Duration::from_secs(env::var(AHEAD).unwrap().parse().unwrap()));
     match role.as_str() {
         "finish" => {
@@ -176,10 +189,12 @@ fn refresh(scene: &Scene, store: &trunkline_login_store::LoginStore, waiter: &dy
 /// Points between the provider's answer and its safe place in the journal: what is lost here is lost to anybody.
 const BEFORE_THE_ANSWER_IS_SAFE: [&str; 2] = ["answer.received", "answer.half_written"];
 
-fn refresh_dies_everywhere(protocol: &'static str, in_place: bool) {
-    let scene = Scene::new();
+fn refresh_dies_everywhere(new_scene: fn() -> Scene, protocol: &'static str, in_place: bool) {
+    let scene = new_scene();
     let names = Act { protocol, in_place, ..Act::new(&scene, "refresh") }.points();
-    let must_have: &[&str] = if in_place {
+    let must_have: &[&str] = if scene.item().exists() {
+        &["journal.directory_synced", "answer.synced", "try.synced", "keychain.written", "journal.removed"]
+    } else if in_place {
         &["answer.synced", "try.synced", "login.half_overwritten", "login.cut", "journal.removed"]
     } else {
         &[
@@ -196,7 +211,7 @@ fn refresh_dies_everywhere(protocol: &'static str, in_place: bool) {
     assert_eq!(scene.provider().1, 1);
 
     for (at, name) in (1..).zip(&names) {
-        let scene = Scene::new();
+        let scene = new_scene();
         let act = Act { protocol, in_place, ..Act::new(&scene, "refresh") };
         assert!(act.dies_at(at), "{name}");
         let finish = Act { role: "finish", in_place: false, ..act.clone() };
@@ -213,6 +228,8 @@ fn refresh_dies_everywhere(protocol: &'static str, in_place: bool) {
         let leftovers = scene.leftovers();
         let is_clean = leftovers.iter().all(|left| is_lock(left));
         assert!(is_clean, "{name}: {leftovers:?}");
+        // Around a write the lock is named in the journal, that of the proof too.
+        assert!(!name.starts_with("keychain.") || leftovers.is_empty(), "{name}: {leftovers:?}");
         // Locks that no journal names become stale: a next refresh finds its way, and leaves nothing at all.
         Act { ahead: Duration::from_secs(120), role: "refresh", ..finish }.run();
         assert_eq!(scene.tokens().0, scene.provider().0, "{name}");
@@ -222,27 +239,32 @@ fn refresh_dies_everywhere(protocol: &'static str, in_place: bool) {
 
 #[test]
 fn a_refresh_dies_at_every_point() {
-    refresh_dies_everywhere("claude", false);
+    refresh_dies_everywhere(Scene::new, "claude", false);
 }
 
 #[test]
 fn a_refresh_with_locks_on_files_dies_at_every_point() {
-    refresh_dies_everywhere("codex", false);
+    refresh_dies_everywhere(Scene::new, "codex", false);
 }
 
 #[test]
 fn a_refresh_in_place_dies_at_every_point() {
-    refresh_dies_everywhere("claude", true);
+    refresh_dies_everywhere(Scene::new, "claude", true);
+}
+
+#[test]
+fn a_refresh_in_the_keychain_dies_at_every_point() {
+    refresh_dies_everywhere(Scene::with_item, "claude", false);
 }
 
 /// Dies while it refreshes, and again and again while what that left is finished.
-fn finishing_dies_everywhere(in_place: bool) {
-    let scene = Scene::new();
+fn finishing_dies_everywhere(new_scene: fn() -> Scene, in_place: bool) {
+    let scene = new_scene();
     let names = Act { in_place, ..Act::new(&scene, "refresh") }.points();
     let safe = names.iter().position(|name| name == "answer.synced").unwrap();
     for (first, name) in (1..).zip(&names).skip(safe) {
         for second in 1.. {
-            let scene = Scene::new();
+            let scene = new_scene();
             let act = Act { in_place, ..Act::new(&scene, "refresh") };
             assert!(act.dies_at(first));
             let finish = Act { role: "finish", in_place: false, ..act };
@@ -262,28 +284,45 @@ fn finishing_dies_everywhere(in_place: bool) {
 
 #[test]
 fn finishing_dies_at_every_point() {
-    finishing_dies_everywhere(false);
+    finishing_dies_everywhere(Scene::new, false);
 }
 
 #[test]
 fn finishing_in_place_dies_at_every_point() {
-    finishing_dies_everywhere(true);
+    finishing_dies_everywhere(Scene::new, true);
+}
+
+#[test]
+fn finishing_in_the_keychain_dies_at_every_point() {
+    finishing_dies_everywhere(Scene::with_item, false);
+}
+
+fn kills() -> u32 {
+    env::var(KILLS).map_or(300, |kills| kills.parse().unwrap())
 }
 
 #[test]
 fn killed_at_any_time() {
-    let kills: u32 = env::var(KILLS).map_or(300, |kills| kills.parse().unwrap());
-    let scene = Scene::new();
+    killed(kills(), &Scene::new());
+}
+
+#[test]
+fn killed_at_any_time_in_the_keychain() {
+    killed(kills() / 3, &Scene::with_item());
+}
+
+#[expect(clippy::print_stdout, reason = "says what chance did")]
+fn killed(kills: u32, scene: &Scene) {
     let begun = Instant::now();
     for _ in 0..5 {
-        Act::new(&scene, "refresh").run();
+        Act::new(scene, "refresh").run();
     }
     let usual = begun.elapsed() / 5;
     let (mut died, mut lost, mut finished) = (0, 0, 0);
     for round in 0..kills {
         let _ = fs::remove_file(scene.root.join("answered"));
-        let mut act = Act::new(&scene, "refresh");
-        act.in_place = round % 3 == 0;
+        let mut act = Act::new(scene, "refresh");
+        act.in_place = round % 3 == 0 && !act.in_keychain;
         // Each round is later than the one before, so that what nobody names becomes stale.
         act.ahead = Duration::from_secs(u64::from(round) * 200);
         let mut child = act.spawn();
@@ -307,7 +346,9 @@ fn killed_at_any_time() {
             // Only if the answer had not come to us.
             assert!(!scene.root.join("answered").exists(), "round {round}: lost {current}, have {stored}");
             lost += 1;
-            scene.log_in(&current, "again");
+            let text = common::login_text(&current, "again");
+            let place = if scene.item().exists() { scene.item() } else { scene.file() };
+            common::write_private(&place, text.as_bytes());
         }
         let leftovers = scene.leftovers();
         let ours = leftovers.iter().filter(|left| !is_lock(left) && !left.contains(".superseded"));
@@ -319,12 +360,12 @@ fn killed_at_any_time() {
         "{kills} rounds, each within {usual:?}: {died} died, {finished} while finishing; {lost} before the answer came"
     );
     assert!(died > kills / 10, "the kills came too late: {died}");
-    Act { ahead: Duration::from_secs(u64::from(kills) * 200), ..Act::new(&scene, "refresh") }.run();
+    Act { ahead: Duration::from_secs(u64::from(kills) * 200), ..Act::new(scene, "refresh") }.run();
     assert_eq!(scene.tokens().0, scene.provider().0);
 }
 
-fn processes_at_once(count: usize, protocol: &'static str) {
-    let scene = Scene::new();
+fn processes_at_once(new_scene: fn() -> Scene, count: usize, protocol: &'static str) {
+    let scene = new_scene();
     let act = Act { protocol, ..Act::new(&scene, "race") };
     let children: Vec<_> = (0..count).map(|_| act.spawn()).collect();
     fs::write(scene.root.join("go"), "").unwrap();
@@ -340,7 +381,8 @@ fn processes_at_once(count: usize, protocol: &'static str) {
 #[test]
 fn two_and_four_processes_at_once() {
     for count in [2, 4] {
-        processes_at_once(count, "claude");
-        processes_at_once(count, "codex");
+        processes_at_once(Scene::new, count, "claude");
+        processes_at_once(Scene::new, count, "codex");
+        processes_at_once(Scene::with_item, count, "claude");
     }
 }

@@ -6,14 +6,15 @@ use std::cell::{Cell, RefCell};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use trunkline_core::json_edit::Edit;
 use trunkline_core::secret::Secret;
 use trunkline_login_store::{
-    AnswerEdits, Begun, Cancelled, Finished, LockProtocol, LoginStore, NotALogin, NotAToken, Reason,
-    StoreFormat, Stored, Waiter,
+    AnswerEdits, Begun, Cancelled, Finished, Keychain, KeychainItem, KeychainProblem, LockProtocol,
+    LoginStore, LoginText, NotALogin, NotAToken, Reason, StoreFormat, Stored, Waiter,
 };
 use trunkline_testkit::tmp::TempDir;
 
@@ -135,6 +136,78 @@ impl Waiter for Real {
     }
 }
 
+/// What happens before a call of a fake keychain: its name, and how many there were before it.
+type BeforeCall = Box<dyn FnMut(&'static str, usize) -> Result<(), KeychainProblem> + Send>;
+
+/// A keychain with one item, whose data is a file: it outlives its process, and is replaced as a whole.
+pub struct FakeKeychain {
+    path: PathBuf,
+    /// Longest data.
+    pub room: usize,
+    pub before: Mutex<Option<BeforeCall>>,
+    calls: Mutex<Vec<&'static str>>,
+}
+
+impl std::fmt::Debug for FakeKeychain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FakeKeychain")
+    }
+}
+
+impl FakeKeychain {
+    pub fn at(path: PathBuf) -> Self {
+        Self { path, room: 2 << 20, before: Mutex::default(), calls: Mutex::default() }
+    }
+
+    pub fn before(
+        &self,
+        before: impl FnMut(&'static str, usize) -> Result<(), KeychainProblem> + Send + 'static,
+    ) {
+        *self.before.lock().unwrap() = Some(Box::new(before));
+    }
+
+    pub fn works_again(&self) {
+        *self.before.lock().unwrap() = None;
+    }
+
+    /// The calls so far, which are then forgotten.
+    pub fn take_calls(&self) -> Vec<&'static str> {
+        std::mem::take(&mut *self.calls.lock().unwrap())
+    }
+
+    fn called(&self, name: &'static str, item: &KeychainItem) -> Result<(), KeychainProblem> {
+        assert_eq!(*item, keychain_item());
+        let mut calls = self.calls.lock().unwrap();
+        let before = calls.len();
+        calls.push(name);
+        drop(calls);
+        self.before.lock().unwrap().as_mut().map_or(Ok(()), |call| call(name, before))
+    }
+}
+
+impl Keychain for FakeKeychain {
+    fn read(&self, item: &KeychainItem) -> Result<Option<LoginText>, KeychainProblem> {
+        self.called("read", item)?;
+        Ok(fs::read(&self.path).ok().map(LoginText::new))
+    }
+
+    fn write(&self, item: &KeychainItem, text: &LoginText) -> Result<(), KeychainProblem> {
+        self.called("write", item)?;
+        let new = self.path.with_extension("new");
+        write_private(&new, text.as_bytes());
+        fs::rename(&new, &self.path).unwrap();
+        Ok(())
+    }
+
+    fn has_room(&self, _: &KeychainItem, text: &LoginText, spare: usize) -> bool {
+        text.as_bytes().len() + spare <= self.room
+    }
+}
+
+pub fn keychain_item() -> KeychainItem {
+    KeychainItem::new("Claude Code-credentials", "alice").unwrap()
+}
+
 /// A login and the provider that issued it, in a directory.
 pub struct Scene {
     pub root: PathBuf,
@@ -180,6 +253,32 @@ impl Scene {
         write_private(&self.file(), login_text(refresh, access).as_bytes());
     }
 
+    /// The data of the item in the keychain, if there is one.
+    pub fn item(&self) -> PathBuf {
+        self.root.join("item")
+    }
+
+    /// A login `r0`, `a0` in the keychain, and no file.
+    pub fn with_item() -> Self {
+        let scene = Self::new();
+        fs::rename(scene.file(), scene.item()).unwrap();
+        scene
+    }
+
+    pub fn set_item(&self, text: &[u8]) {
+        write_private(&self.item(), text);
+    }
+
+    pub fn keychain(&self) -> (Arc<FakeKeychain>, LoginStore) {
+        let keychain = Arc::new(FakeKeychain::at(self.item()));
+        (Arc::clone(&keychain), self.store_with(keychain, Some(self.data())))
+    }
+
+    pub fn store_with(&self, keychain: Arc<dyn Keychain>, data: Option<PathBuf>) -> LoginStore {
+        let protocol = LockProtocol::Claude { config_directory: None };
+        LoginStore::with_keychain(keychain, keychain_item(), self.file(), protocol, data)
+    }
+
     pub fn claude(&self) -> LoginStore {
         self.store(LockProtocol::Claude { config_directory: None })
     }
@@ -188,9 +287,9 @@ impl Scene {
         LoginStore::new(self.file(), protocol, Some(self.data()))
     }
 
-    /// Refresh and access token in the login file.
+    /// Refresh and access token in the keychain, or else in the login file.
     pub fn tokens(&self) -> (String, String) {
-        tokens(&fs::read(self.file()).unwrap())
+        tokens(&fs::read(self.item()).or_else(|_| fs::read(self.file())).unwrap())
     }
 
     /// What lies in the configuration directory and beside it, without what is always there.
@@ -205,6 +304,8 @@ impl Scene {
                     "provider.json",
                     "provider.lock",
                     ".credentials.json",
+                    "item",
+                    "item.new",
                     "auth.lock",
                     "auth.json.lock",
                     "answered",
