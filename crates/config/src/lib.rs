@@ -42,7 +42,7 @@ pub use difference::{Change, EntryChange, ServiceChange, difference, is_same};
 pub use environment::Environment;
 pub use file_error::file_error;
 pub use model::Config;
-pub use paths::{LoginLocation, config_locations, default_login};
+pub use paths::{KeychainName, LoginLocation, config_locations, default_login};
 pub use schema::schema;
 pub use surroundings::{BadVariable, Surroundings};
 pub use units::duration;

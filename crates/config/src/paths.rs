@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use trunkline_core::provider::claude::keychain_service;
+
 use crate::Environment;
 use crate::model::ProviderKind;
 
@@ -18,6 +20,17 @@ pub struct LoginLocation {
     pub path: PathBuf,
     /// The directory that stands for the client's own configuration directory.
     pub directory: PathBuf,
+    /// Where the client keeps the login instead on a system with a keychain (macOS), if no path was named.
+    pub keychain: Option<KeychainName>,
+}
+
+/// The name of a keychain item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeychainName {
+    /// Which program's it is.
+    pub service: String,
+    /// Whose it is.
+    pub account: String,
 }
 
 impl LoginLocation {
@@ -27,13 +40,13 @@ impl LoginLocation {
             ProviderKind::Claude => CLAUDE_LOGIN,
             ProviderKind::Codex => CODEX_LOGIN,
         };
-        Self { path: directory.join(name), directory }
+        Self { path: directory.join(name), directory, keychain: None }
     }
 
     /// The login in `path`; its directory stands for the configuration directory.
     pub fn at(path: PathBuf) -> Self {
         let directory = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-        Self { path, directory }
+        Self { path, directory, keychain: None }
     }
 }
 
@@ -47,8 +60,16 @@ pub fn default_login(provider: ProviderKind, env: &dyn Environment) -> Option<Lo
     };
     // The clients take the variable as it is: `~` has no meaning in it.
     let named = set_var(variable, env).map(|value| absolute(Path::new(&value), env));
-    let directory = named.or_else(|| env.home().map(|home| home.join(directory)))?;
-    Some(LoginLocation::in_directory(provider, directory))
+    let default = env.home().map(|home| home.join(directory));
+    let keychain = match (provider, &default, set_var("USER", env)) {
+        (ProviderKind::Claude, Some(default), Some(account)) => Some(KeychainName {
+            service: keychain_service(set_var(variable, env).as_deref(), &default.to_string_lossy()),
+            account,
+        }),
+        _ => None,
+    };
+    let directory = named.or(default)?;
+    Some(LoginLocation { keychain, ..LoginLocation::in_directory(provider, directory) })
 }
 
 /// Where the configuration is looked for when none is named on the command line, in this order.
@@ -184,5 +205,22 @@ mod tests {
         let env = env.with_var("STATE_DIRECTORY", "/var/lib/a:/var/lib/b");
         assert_eq!(at(&env), "/var/lib/a");
         assert_eq!(at(&FakeEnvironment::new().without_home()), "/var/lib/trunkline");
+    }
+
+    #[test]
+    fn only_the_default_login_may_lie_in_a_keychain() {
+        let env = FakeEnvironment::new().with_var("USER", "me");
+        let name = |env: &FakeEnvironment| {
+            default_login(ProviderKind::Claude, env)
+                .unwrap()
+                .keychain
+                .map(|name| (name.service, name.account))
+        };
+        assert_eq!(name(&env), Some(("Claude Code-credentials".to_owned(), "me".to_owned())));
+        let elsewhere = env.with_var("CLAUDE_CONFIG_DIR", "/work/claude");
+        assert!(name(&elsewhere).unwrap().0.starts_with("Claude Code-credentials-"));
+        assert_eq!(default_login(ProviderKind::Codex, &elsewhere).unwrap().keychain, None);
+        assert_eq!(name(&FakeEnvironment::new()), None, "nobody's");
+        assert_eq!(LoginLocation::at("/x".into()).keychain, None);
     }
 }

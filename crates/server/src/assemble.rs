@@ -16,7 +16,7 @@ use trunkline_engine::service::{FastMode, Service, ServiceSettings, User};
 use trunkline_engine::upload::{ReplayBudget, UploadLimits};
 use trunkline_engine::upstream::tls::SystemAuthorities;
 
-use trunkline_login_store::LockProtocol;
+use trunkline_login_store::{KeychainItem, LockProtocol};
 
 use crate::upstreams::Upstreams;
 
@@ -64,6 +64,13 @@ impl Common {
 
 /// What we call ourselves on requests of our own: token calls and polls.
 const USER_AGENT: &str = concat!("trunkline/", env!("CARGO_PKG_VERSION"));
+
+/// The keychain item that comes before a login file, on a system that has a keychain.
+fn keychain(location: &LoginLocation) -> Option<KeychainItem> {
+    let name = location.keychain.as_ref().filter(|_| cfg!(target_os = "macos"))?;
+    // A name that no item can have is none.
+    KeychainItem::new(&name.service, &name.account).ok()
+}
 
 /// The locks that the provider's own client takes.
 fn locks(provider: ProviderKind, location: &LoginLocation) -> LockProtocol {
@@ -123,6 +130,7 @@ pub(crate) fn service(
             CredentialKind::LoginFile(location) => CredentialSource::LoginFile(LoginFile {
                 path: location.path.clone(),
                 locks: locks(config.provider, location),
+                keychain: keychain(location),
                 data_directory: parts.data_directory.to_path_buf(),
             }),
             CredentialKind::OauthToken(token) => CredentialSource::OAuthToken(token.clone()),

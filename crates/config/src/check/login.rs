@@ -31,7 +31,9 @@ pub(super) fn locate(record: &Record, provider: ProviderKind, context: &mut Cont
     }
     let (path, directory) = (record.path("credential_path"), record.path("claude_directory"));
     let location = match (path, directory.map(Path::to_path_buf)) {
-        (Some(path), Some(directory)) => Some(LoginLocation { path: path.to_path_buf(), directory }),
+        (Some(path), Some(directory)) => {
+            Some(LoginLocation { path: path.to_path_buf(), directory, keychain: None })
+        }
         (Some(path), None) => Some(LoginLocation::at(path.to_path_buf())),
         (None, Some(directory)) => Some(LoginLocation::in_directory(provider, directory)),
         (None, None) => paths::default_login(provider, context.env),

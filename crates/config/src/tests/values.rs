@@ -133,7 +133,11 @@ fn credentials() {
         panic!("not four")
     };
     let location = |path: &str, directory: &str| {
-        CredentialKind::LoginFile(LoginLocation { path: path.into(), directory: directory.into() })
+        CredentialKind::LoginFile(LoginLocation {
+            path: path.into(),
+            directory: directory.into(),
+            keychain: None,
+        })
     };
     assert_eq!(login.kind, location("/home/me/logins/a.json", "/home/me/.claude-a"));
     assert_eq!(

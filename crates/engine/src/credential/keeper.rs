@@ -18,7 +18,9 @@ use trunkline_core::login::{Login, LoginError, LoginIdentity, LoginKind};
 use trunkline_core::provider::{Authorization, Profile, Provider};
 use trunkline_core::refresh::{RefreshKind, RefreshPolicy};
 use trunkline_core::secret::{Secret, TokenDigest};
-use trunkline_login_store::{Finished, LoginStore, LoginText, ProviderFormat, ReadError, WriteOutstanding};
+use trunkline_login_store::{
+    Finished, LoginStore, LoginText, ProviderFormat, ReadError, UNAVAILABLE_POLL, WriteOutstanding,
+};
 
 use self::profile::PlanFacts;
 use self::recovery::Waiting;
@@ -27,9 +29,6 @@ use super::probe;
 use super::refresh::{End, Heart, Job, blocking, report};
 use super::source::CredentialSource;
 use super::waiter::Waits;
-
-/// How often a login that is not there is looked for, since watches can fail (credentials.md, *Watching*).
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// How often a write that failed is repeated (credentials.md, step 6).
 const WRITE_AGAIN: Duration = Duration::from_secs(10);
@@ -66,8 +65,8 @@ pub(super) struct Keeper {
     is_ahead_of_file: bool,
     /// An answer that could not be written, and when it is tried again.
     outstanding: Option<Outstanding>,
-    /// When a login that is not there is looked for.
-    look_at: Instant,
+    /// When the login is to be read again though nothing says that it changed.
+    look_at: Option<Instant>,
     is_looking: bool,
     /// Whether the file changed again while it was being read.
     looks_again: bool,
@@ -132,7 +131,7 @@ impl Keeper {
             held: None,
             is_ahead_of_file: false,
             outstanding: None,
-            look_at: Instant::now(),
+            look_at: None,
             is_looking: false,
             looks_again: false,
             is_rechecking: false,
@@ -226,8 +225,8 @@ impl Keeper {
     // --- what is due ---
 
     fn begin_what_is_due(&mut self, ways: &Arc<Ways>, now: SystemTime) {
-        if self.login.is_none() && !self.is_looking && self.look_at <= Instant::now() {
-            self.look_at = Instant::now() + LOOK_AGAIN;
+        if !self.is_looking && self.look_at.is_some_and(|at| at <= Instant::now()) {
+            self.look_at = None;
             self.read_file();
         }
         self.ask_for_profile(ways);
@@ -302,8 +301,7 @@ impl Keeper {
         for at in moments.into_iter().flatten() {
             wait = wait.min(at.duration_since(now).unwrap_or_default());
         }
-        let look_at =
-            (self.store.is_some() && self.login.is_none() && !self.is_looking).then_some(self.look_at);
+        let look_at = self.look_at.filter(|_| !self.is_looking);
         let write_at = self.outstanding.as_ref().filter(|outstanding| outstanding.write.is_some());
         for at in [look_at, write_at.map(|outstanding| outstanding.try_at)].into_iter().flatten() {
             wait = wait.min(at.saturating_duration_since(Instant::now()));
@@ -471,8 +469,15 @@ impl Keeper {
             return;
         }
         let hint = self.provider.login_hint();
+        let polled = self
+            .store
+            .as_ref()
+            .and_then(|store| store.poll_after(read.as_ref().err().copied(), self.login.is_some()));
+        self.look_at = polled.map(|after| Instant::now() + after);
         let text = match read {
             Ok(text) => text,
+            // A locked screen takes nobody's token away.
+            Err(ReadError::Keychain(_)) if self.login.is_some() => return,
             Err(ReadError::Missing) => return self.on_gone(format!("no login file: {hint}")),
             Err(error) => return self.on_gone(error.to_string()),
         };
@@ -493,7 +498,7 @@ impl Keeper {
     fn on_gone(&mut self, why: String) {
         self.login = None;
         self.held = None;
-        self.look_at = Instant::now() + LOOK_AGAIN;
+        self.look_at = self.look_at.or_else(|| Some(Instant::now() + UNAVAILABLE_POLL));
         self.facts.on_login_gone(why);
     }
 

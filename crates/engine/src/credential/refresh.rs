@@ -16,7 +16,7 @@ use trunkline_core::refresh::{
 };
 use trunkline_login_store::{
     BeginError, Begun, Committed, Finished, HEARTBEAT, Heartbeat, LoginStore, Pending, ProviderFormat,
-    Reason, Sent, WriteOutstanding,
+    ReadError, Reason, Sent, WriteOutstanding,
 };
 
 use super::live::Ways;
@@ -82,9 +82,12 @@ impl Job {
             Ok(Err(error)) => {
                 let told = error.to_string();
                 return match error {
+                    // It is there, but cannot be reached: the token that is held goes on to count.
+                    BeginError::Read(ReadError::Keychain(_))
+                    | BeginError::NoProof(_)
+                    | BeginError::Finish(_) => End::CannotKeep(told),
                     BeginError::Read(_) | BeginError::NotALogin(_) => End::NoLogin,
                     BeginError::Lock(_) | BeginError::OwnerLives | BeginError::Moved => End::LockedOut(told),
-                    BeginError::NoProof(_) | BeginError::Finish(_) => End::CannotKeep(told),
                 };
             }
             Err(died) => return End::LockedOut(died),

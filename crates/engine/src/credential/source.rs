@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use trunkline_core::secret::Secret;
-use trunkline_login_store::{LockProtocol, LoginStore};
+use trunkline_login_store::{KeychainItem, LockProtocol, LoginStore};
 
 /// What a credential is, from the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +23,24 @@ pub struct LoginFile {
     pub path: PathBuf,
     /// The locks that the client takes.
     pub locks: LockProtocol,
+    /// The keychain item that comes before the file, on a system that has a keychain.
+    pub keychain: Option<KeychainItem>,
     /// Where an answer is kept if the file's own directory admits nothing new.
     pub data_directory: PathBuf,
 }
 
 impl LoginFile {
     pub(super) fn store(&self) -> LoginStore {
+        #[cfg(target_os = "macos")]
+        if let Some(item) = &self.keychain {
+            return LoginStore::with_keychain(
+                std::sync::Arc::new(trunkline_login_store::SecurityTool::system()),
+                item.clone(),
+                self.path.clone(),
+                self.locks.clone(),
+                Some(self.data_directory.clone()),
+            );
+        }
         LoginStore::new(self.path.clone(), self.locks.clone(), Some(self.data_directory.clone()))
     }
 }
