@@ -15,7 +15,7 @@ use crate::read::read_up_to;
 use crate::replace::{give_to, sync_directory};
 
 /// How many journals are kept aside for one login. The last place is used again.
-const MAX_ASIDE: usize = 9;
+pub(crate) const MAX_ASIDE: usize = 9;
 
 /// Why an answer is not in the journal. It is still written to the login file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -194,10 +194,7 @@ impl Journal {
         if !is_at(&self.file, &self.path) {
             return true;
         }
-        let names = (1..=MAX_ASIDE).map(|number| match number {
-            1 => suffixed(&self.path, ".superseded"),
-            _ => suffixed(&self.path, &format!(".superseded-{number}")),
-        });
+        let names = (1..=MAX_ASIDE).map(|number| suffixed(&self.path, &aside(number)));
         let mut last = None;
         for name in names {
             let is_free = matches!(Identity::at(&name), Ok(None));
@@ -214,6 +211,14 @@ impl Drop for Journal {
     fn drop(&mut self) {
         // A child that this process is just starting still has the file open, and would seem to be a living owner.
         let _ = self.file.unlock();
+    }
+}
+
+/// What is put behind the name of a journal that is kept aside, for the first one and so on from 1.
+pub(crate) fn aside(number: usize) -> String {
+    match number {
+        1 => ".superseded".to_owned(),
+        _ => format!(".superseded-{number}"),
     }
 }
 
@@ -235,7 +240,7 @@ fn clear_unnamed(path: &Path) -> io::Result<()> {
 }
 
 /// Opens a journal for reading and, if that is allowed, writing. `None`: there is none.
-fn open(path: &Path) -> io::Result<Option<File>> {
+pub(crate) fn open(path: &Path) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
     {

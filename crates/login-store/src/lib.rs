@@ -47,6 +47,7 @@ mod file_lock;
 mod finish;
 mod format;
 mod identity;
+mod inspect;
 mod journal;
 pub mod journal_record;
 mod keychain;
@@ -68,6 +69,7 @@ pub use begin::{BeginError, Begun};
 pub use commit::{Committed, WriteOutstanding, WriteProblem};
 pub use finish::{FinishError, Finished};
 pub use format::{AnswerEdits, NotALogin, NotAToken, ProviderFormat, Reason, StoreFormat, Stored};
+pub use inspect::{FoundJournal, FoundLock, Inspection, JournalState, LockState, WhyInPlace, Writing};
 pub use journal::JournalProblem;
 #[cfg(unix)]
 pub use keychain::SecurityTool;

@@ -96,7 +96,7 @@ fn prove_file(
 }
 
 /// Whether the file is mounted by itself, as containers do with single files: nothing can be renamed over it.
-fn is_mounted(real: &Path, place: &Place, metadata: &Metadata) -> bool {
+pub(crate) fn is_mounted(real: &Path, place: &Place, metadata: &Metadata) -> bool {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};

@@ -84,6 +84,11 @@ impl LoginStore {
         self.0.keychain.as_ref()
     }
 
+    /// The place of the login file, whether or not the login is there.
+    pub(crate) fn file(&self) -> Place {
+        Place::find(&self.0.path)
+    }
+
     /// Where the login is now. An item that is not there is looked for once more: behind it there may be an old file.
     pub(crate) fn place(&self, waiter: &dyn Waiter) -> Result<Place, ReadError> {
         if let Some(kept) = &self.0.keychain {

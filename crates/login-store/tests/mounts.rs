@@ -16,7 +16,8 @@ use std::time::SystemTime;
 
 use common::{Format, Scene, Virtual, begin, pending, tokens};
 use trunkline_login_store::{
-    BeginError, Begun, Committed, Finished, LockProblem, LockProtocol, LoginStore, NoProof, ReadError,
+    BeginError, Begun, Committed, Finished, FoundLock, LockProblem, LockProtocol, LockState, LoginStore,
+    NoProof, ReadError, WhyInPlace, Writing,
 };
 
 const ROLE: &str = "TRUNKLINE_CHILD";
@@ -86,6 +87,7 @@ fn as_a_child() {
     let waiter = Virtual::new();
     match role.as_str() {
         "mounted file" => {
+            assert_eq!(store.inspect().writing, Some(Writing::InPlace(WhyInPlace::Mounted)));
             let inode = fs::metadata(scene.file()).unwrap().ino();
             assert!(matches!(
                 begin(&without_data, &waiter),
@@ -103,6 +105,9 @@ fn as_a_child() {
             assert_eq!(scene.tokens().0, "r1");
         }
         "read-only directory" => {
+            let found = store.inspect();
+            assert_eq!(found.writing, Some(Writing::InPlace(WhyInPlace::Mounted)));
+            assert!(matches!(found.locks[..], [FoundLock { state: LockState::Directory { .. }, .. }]));
             // Locks in it cannot be made and are left out.
             assert!(matches!(
                 begin(&without_data, &waiter),
@@ -113,6 +118,7 @@ fn as_a_child() {
             assert_eq!(scene.leftovers(), Vec::<String>::new());
         }
         "read-only file" => {
+            assert_eq!(store.inspect().writing, Some(Writing::No(io::ErrorKind::ReadOnlyFilesystem)));
             assert!(matches!(
                 begin(&store, &waiter),
                 Err(BeginError::NoProof(NoProof::NotWritable(io::ErrorKind::ReadOnlyFilesystem)))
@@ -161,6 +167,7 @@ fn as_a_child() {
         }
         "another's file" => {
             // It may be written, but a new one would not be its owner's.
+            assert_eq!(store.inspect().writing, Some(Writing::InPlace(WhyInPlace::Owner)));
             let owner = fs::metadata(scene.file()).unwrap();
             assert!(matches!(refresh(&store, &scene), Committed::Written(_)));
             let after = fs::metadata(scene.file()).unwrap();
@@ -168,6 +175,8 @@ fn as_a_child() {
             assert_eq!(scene.tokens().0, "r1");
         }
         "closed directory" => {
+            let why = WhyInPlace::Directory(io::ErrorKind::PermissionDenied);
+            assert_eq!(store.inspect().writing, Some(Writing::InPlace(why)));
             assert!(matches!(
                 begin(&without_data, &waiter),
                 Err(BeginError::NoProof(NoProof::NoDataDirectory(io::ErrorKind::PermissionDenied)))
@@ -180,6 +189,7 @@ fn as_a_child() {
             assert!(matches!(begin(&store, &waiter), Err(BeginError::Read(ReadError::NoPermission))));
         }
         "unwritable file" => {
+            assert_eq!(store.inspect().writing, Some(Writing::No(io::ErrorKind::PermissionDenied)));
             assert!(matches!(
                 begin(&store, &waiter),
                 Err(BeginError::NoProof(NoProof::NotWritable(io::ErrorKind::PermissionDenied)))
