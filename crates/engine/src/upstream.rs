@@ -9,6 +9,7 @@ mod http1;
 mod http2;
 mod origin;
 pub mod outbound;
+pub mod probe;
 mod stream;
 pub mod tls;
 

@@ -85,7 +85,7 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    fn new(within: Duration) -> Self {
+    pub(crate) fn new(within: Duration) -> Self {
         let now = Instant::now();
         // Further away than the clock goes: as good as never, and still bounded.
         Self { deadline: now.checked_add(within).unwrap_or(now + MAX_LIMIT), within }

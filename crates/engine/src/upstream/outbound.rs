@@ -97,7 +97,7 @@ impl fmt::Display for Target<'_> {
 
 impl Outbound {
     /// Where its proxy is, if it has one.
-    fn server(&self) -> Option<Target<'_>> {
+    pub(super) fn server(&self) -> Option<Target<'_>> {
         let server = match &self.kind {
             OutboundKind::Direct => return None,
             OutboundKind::HttpConnect(proxy) => proxy.server(),
@@ -108,7 +108,7 @@ impl Outbound {
     }
 
     /// Asks the proxy at the other end of `stream` for a connection to `target`.
-    async fn ask(&self, stream: Stream, target: Target<'_>) -> Result<Stream, DialError> {
+    pub(super) async fn ask(&self, stream: Stream, target: Target<'_>) -> Result<Stream, DialError> {
         match &self.kind {
             OutboundKind::Direct => Ok(stream),
             OutboundKind::HttpConnect(proxy) => proxy.ask(stream, target).await,

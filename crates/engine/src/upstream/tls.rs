@@ -80,7 +80,7 @@ impl LazyTls {
     }
 
     /// The settings; an error says which file could not be used.
-    async fn get(&self) -> Result<Arc<ClientConfig>, String> {
+    pub(crate) async fn get(&self) -> Result<Arc<ClientConfig>, String> {
         let make = async {
             let (trust, alpn, tls13_only) = (self.trust.clone(), self.alpn.clone(), self.tls13_only);
             // Reading the system's store takes tens of milliseconds of file access.
