@@ -77,6 +77,11 @@ impl DataDirectory {
         &self.path
     }
 
+    /// The file that whoever holds the directory has locked.
+    pub fn lock(path: &Path) -> PathBuf {
+        path.join(LOCK)
+    }
+
     /// Where the control socket of the instance that holds the directory lies.
     pub fn socket(path: &Path) -> PathBuf {
         path.join(SOCKET)

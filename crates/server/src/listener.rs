@@ -29,6 +29,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Opens a listening socket.
 pub(crate) fn bind(address: IpAddr, port: u16, reuse_port: bool) -> io::Result<TcpListener> {
+    let socket = bound(address, port, reuse_port)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// A socket with an address, which does not listen yet.
+pub(crate) fn bound(address: IpAddr, port: u16, reuse_port: bool) -> io::Result<Socket> {
     let address = SocketAddr::new(address, port);
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(SocketProtocol::TCP))?;
     if matches!(address.ip(), IpAddr::V6(ip) if ip.is_unspecified()) {
@@ -45,9 +53,7 @@ pub(crate) fn bind(address: IpAddr, port: u16, reuse_port: bool) -> io::Result<T
     #[cfg(not(unix))]
     let _ = reuse_port;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }
 
 /// Opens a listening socket for an address of which another one of ours, which is about to close, holds a part: moving

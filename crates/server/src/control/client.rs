@@ -43,7 +43,7 @@ pub enum AskError {
 pub async fn ask(directory: &Path) -> Result<Status, AskError> {
     let path = crate::data_directory::DataDirectory::socket(directory);
     let stream = UnixStream::connect(&path).await.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::ConnectionRefused => {
             AskError::NotRunning { directory: directory.to_path_buf() }
         }
         io::ErrorKind::PermissionDenied => AskError::NotAllowed { path: path.clone() },
