@@ -48,6 +48,19 @@ pub(crate) enum Command {
         #[command(flatten)]
         config: ConfigArg,
     },
+    /// Look at everything that serving depends on, and say what to do about what is wrong
+    ///
+    /// Nothing is changed, and no token is sent anywhere: providers are asked once, without one.
+    Doctor {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Connect to nothing beyond this machine
+        #[arg(long)]
+        offline: bool,
+        /// Print JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the JSON Schema of the configuration
     Schema,
     /// Try it without an account: simulated providers, Trunkline in front, and some traffic

@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod demo;
+mod doctor;
 mod env;
 mod man;
 mod schema;
@@ -40,6 +41,11 @@ impl Failure {
         Self { message: message.into(), code: 78 }
     }
 
+    /// Everything has been told already; only the exit code is left.
+    pub(crate) fn told(code: u8) -> Self {
+        Self { message: String::new(), code }
+    }
+
     /// Tells the person.
     pub(crate) fn print(&self) {
         let mut stderr = std::io::stderr().lock();
@@ -67,6 +73,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             status::run(config.file, data_directory, json, watch)
         }
         Command::Check { config } => check::run(config.file),
+        Command::Doctor { config, offline, json } => doctor::run(config.file, offline, json),
         Command::Schema => schema::run(),
         Command::Demo(args) => demo::run(&args),
         Command::Env(args) => env::run(args),

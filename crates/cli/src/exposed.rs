@@ -33,7 +33,7 @@ pub(crate) fn warnings(file: Option<&Path>, config: &Config) -> Vec<String> {
 }
 
 /// Whether anyone can: the file lets them, and so does every directory on the way.
-fn others_can_read(path: &Path) -> bool {
+pub(crate) fn others_can_read(path: &Path) -> bool {
     let allows =
         |path: &Path, bit| fs::metadata(path).is_ok_and(|found| found.permissions().mode() & bit != 0);
     let Ok(path) = path.canonicalize() else { return false };

@@ -27,6 +27,7 @@ pub use assemble::AssembleError;
 pub use data_directory::{DataDirectory, DataDirectoryError};
 pub use drain::Drain;
 pub use file_watch::FileWatch;
-pub use port::{PortHolder, PortState, port_state};
+pub use port::{PortState, port_state};
+pub use port_holder::Holder as PortHolder;
 pub use server::{BindError, Bound, Drained, Running, Server, tls_files};
 pub use upstream_in_use::{UpstreamInUse, upstreams_in_use};

@@ -3,7 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::{listener, port_holder};
+use crate::listener;
+use crate::port_holder::{self, Holder};
 
 /// What stands in the way of listening on an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,18 +12,9 @@ pub enum PortState {
     /// Nothing.
     Free,
     /// Somebody listens there already; `None`: the system does not show who.
-    Held(Option<PortHolder>),
+    Held(Option<Holder>),
     /// The system does not allow it.
     Refused(io::ErrorKind),
-}
-
-/// Who listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PortHolder {
-    /// The process.
-    pub process: u32,
-    /// Its name, without anything that a terminal would obey.
-    pub name: String,
 }
 
 /// Looks, without listening: nobody can connect meanwhile.
@@ -32,10 +24,7 @@ pub fn port_state(address: SocketAddr, reuse_port: bool) -> PortState {
         Err(error) => error.kind(),
     };
     match error {
-        io::ErrorKind::AddrInUse => {
-            let held = port_holder::find(address);
-            PortState::Held(held.map(|held| PortHolder { process: held.process, name: held.name }))
-        }
+        io::ErrorKind::AddrInUse => PortState::Held(port_holder::find(address)),
         kind => PortState::Refused(kind),
     }
 }

@@ -18,11 +18,11 @@ const MAX_NAME: usize = 64;
 
 /// The process that listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Holder {
+pub struct Holder {
     /// Its id.
-    pub(crate) process: u32,
-    /// Its name.
-    pub(crate) name: String,
+    pub process: u32,
+    /// Its name, without anything that a terminal would obey.
+    pub name: String,
 }
 
 /// Who listens where `wanted` is.

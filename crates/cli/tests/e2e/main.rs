@@ -12,6 +12,10 @@ mod cuts;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
+mod doctor_logins;
+#[cfg(test)]
 mod drain;
 #[cfg(test)]
 mod env;
