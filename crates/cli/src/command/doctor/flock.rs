@@ -65,7 +65,7 @@ fn entries(list: &str, inode: u64) -> impl Iterator<Item = Entry> {
 /// one that a file tells; there it is looked for among the files that the process has open.
 fn is_of(entry: Entry, found: &Metadata) -> bool {
     let device = found.dev();
-    if entry.device == (rustix::fs::major(device), rustix::fs::minor(device)) {
+    if has_numbers(device, entry.device) {
         return true;
     }
     let Ok(handles) = fs::read_dir(format!("/proc/{}/fd", entry.process)) else { return false };
@@ -74,6 +74,17 @@ fn is_of(entry: Entry, found: &Metadata) -> bool {
         .take(MAX_HANDLES)
         .filter_map(|handle| fs::metadata(handle.path()).ok())
         .any(|open| open.dev() == device && open.ino() == found.ino())
+}
+
+/// Whether a device has these two numbers, in which Linux lists it.
+fn has_numbers(device: u64, numbers: (u32, u32)) -> bool {
+    #[cfg(target_os = "linux")]
+    return (rustix::fs::major(device), rustix::fs::minor(device)) == numbers;
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (device, numbers);
+        false
+    }
 }
 
 #[cfg(test)]

@@ -227,7 +227,7 @@ fn gather(
         ProviderKind::Codex => (&CodexLogin, LockProtocol::Codex),
     };
     let keeps_journals = data_directory.is_some();
-    let store = LoginStore::new(location.path.clone(), protocol, data_directory);
+    let store = store(location, protocol, data_directory);
     let disk = store.inspect();
     let found = fs::metadata(&disk.real).ok();
     let mut known = Known::new(found.as_ref().map(|found| (found.dev(), found.ino())));
@@ -257,6 +257,19 @@ fn gather(
         now: SystemTime::now(),
     };
     (facts, known)
+}
+
+/// The login as a service finds it: in the keychain first, on a system that has one.
+fn store(location: &LoginLocation, protocol: LockProtocol, data_directory: Option<PathBuf>) -> LoginStore {
+    let path = location.path.clone();
+    #[cfg(target_os = "macos")]
+    if let Some(name) = &location.keychain
+        && let Ok(item) = trunkline_login_store::KeychainItem::new(&name.service, &name.account)
+    {
+        let keychain = std::sync::Arc::new(trunkline_login_store::SecurityTool::system());
+        return LoginStore::with_keychain(keychain, item, path, protocol, data_directory);
+    }
+    LoginStore::new(path, protocol, data_directory)
 }
 
 /// How to log in there: a login that is not the usual one needs the client's variable.

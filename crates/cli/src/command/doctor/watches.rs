@@ -1,5 +1,7 @@
 //! Watching files: Linux has limits for each user, which other programs use up.
 
+#![cfg_attr(not(any(target_os = "linux", test)), expect(dead_code, reason = "only Linux has these limits"))]
+
 use super::finding::Finding;
 
 /// Watches below which a few editors leave none. Distributions set 8,192 and more.
@@ -37,7 +39,6 @@ pub(super) fn examine() -> Vec<Finding> {
     Vec::new()
 }
 
-#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux has these limits"))]
 fn findings(facts: &Facts) -> Vec<Finding> {
     let check = "machine.watches";
     let mut findings = Vec::new();
