@@ -13,7 +13,7 @@ mod strategy;
 
 use std::time::SystemTime;
 
-pub use candidate::{Candidate, CredentialKind, Pool, RequestFacts, Strategy, Transport, WeeklyUse};
+pub use candidate::{Candidate, CredentialKind, Pool, RequestFacts, Strategy, Transport, WindowUse};
 pub use explanation::{Explained, Explanation, MAX_EXPLANATION};
 pub use no_candidate::{Counts, MAX_REASONS, NoCandidate, WhyNone};
 pub use pick::{BindingChange, Pick, PickReason, moves_binding};
@@ -66,7 +66,7 @@ pub struct Assessment<'a> {
     pub sessions: usize,
     /// Whether it has been tried for this request.
     pub is_tried: bool,
-    weekly: WeeklyUse,
+    weekly: WindowUse,
     weight: f64,
 }
 
@@ -198,12 +198,13 @@ fn assess<'a>(
     let is_bound = binding.is_some_and(|bound| bound.credential == candidate.id);
     let weekly = candidate.weekly.at(now);
     let weight = candidate.sound_weight();
+    let bound = sessions.bound_to(candidate.id);
     Assessment {
         tag: candidate.tag,
         credential: candidate.id,
         standing: standing(candidate, strategy, request, is_bound, now),
-        score: score(&weekly, weight, now),
-        sessions: sessions.bound_to(candidate.id),
+        score: score(&weekly, &candidate.five_hour, weight, bound, now),
+        sessions: bound,
         is_tried: request.tried.contains(&candidate.id),
         weekly,
         weight,

@@ -129,7 +129,7 @@ const WITHOUT_SECRETS: &[&str] = &[
     "ServiceId",
     "Situation",
     "UserId",
-    "WeeklyUse",
+    "WindowUse",
     // What is known of credentials: tags, globs and states, whose texts are ours.
     "Assessment",
     "Candidate",

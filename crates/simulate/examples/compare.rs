@@ -10,17 +10,15 @@ fn main() {
     let factor = std::env::args().nth(2).and_then(|factor| factor.parse().ok()).unwrap_or(1.0);
     for workload in Workload::all(seed).map(|workload| workload.scaled(factor)) {
         let runs: Vec<_> = [
-            ("least_used", Strategy::LeastUsed, 0.0, false),
-            ("least_used, rebalance 20", Strategy::LeastUsed, 20.0, false),
-            ("least_used, minding 5h", Strategy::LeastUsed, 0.0, true),
-            ("round_robin", Strategy::RoundRobin, 0.0, false),
-            ("random", Strategy::Random, 0.0, false),
-            ("fallback", Strategy::Fallback, 0.0, false),
+            ("least_used", Strategy::LeastUsed, 0.0),
+            ("least_used, rebalance 20", Strategy::LeastUsed, 20.0),
+            ("round_robin", Strategy::RoundRobin, 0.0),
+            ("random", Strategy::Random, 0.0),
+            ("fallback", Strategy::Fallback, 0.0),
         ]
         .into_iter()
-        .map(|(name, strategy, rebalance_threshold, minds_five_hours)| {
-            let (tally, violations) =
-                run(&workload, &Setting { strategy, rebalance_threshold, minds_five_hours, seed });
+        .map(|(name, strategy, rebalance_threshold)| {
+            let (tally, violations) = run(&workload, &Setting { strategy, rebalance_threshold, seed });
             for violation in &violations {
                 println!("{name}: {violation:?}");
             }

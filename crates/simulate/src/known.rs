@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use trunkline_core::failure::{Counter, Effect, LimitScope};
-use trunkline_core::selection::{BlockReason, Fact, ModelFamily, Scope, WeeklyUse, Window};
+use trunkline_core::selection::{BlockReason, Fact, ModelFamily, Scope, Window, WindowUse};
 
 use crate::account::{Told, Used};
 
@@ -135,16 +135,14 @@ impl Known {
         facts
     }
 
-    /// The part of the 5-hour window that is left, a little at the least.
-    pub(crate) fn headroom(&self, now: SystemTime) -> f64 {
-        let is_open = self.five_hour.resets_at.is_some_and(|reset| reset > now);
-        let used = self.five_hour.percent.filter(|_| is_open).unwrap_or(0.0);
-        ((CAP - used) / CAP).max(0.001)
+    /// The 5-hour window as the selection wants it.
+    pub(crate) fn five_hour(&self) -> WindowUse {
+        WindowUse::new(CAP, self.five_hour.percent, self.five_hour.resets_at)
     }
 
     /// The weekly window as the selection wants it.
-    pub(crate) fn weekly(&self) -> WeeklyUse {
-        WeeklyUse::new(CAP, self.weekly.percent, self.weekly.resets_at)
+    pub(crate) fn weekly(&self) -> WindowUse {
+        WindowUse::new(CAP, self.weekly.percent, self.weekly.resets_at)
     }
 
     /// Whether something told keeps it from being used at `now`, for the family or for all.

@@ -28,9 +28,6 @@ pub struct Setting {
     pub strategy: Strategy,
     /// When sessions are moved for balance, in percent; 0: never.
     pub rebalance_threshold: f64,
-    /// Whether the score of `least_used` is also multiplied by the part of the 5-hour window that is left. Trunkline does
-    /// not do this; it is here to be compared.
-    pub minds_five_hours: bool,
     /// What chance is drawn from.
     pub seed: u64,
 }
@@ -239,18 +236,16 @@ impl<'w> World<'w> {
     }
 
     fn candidate<'a>(&'a self, account: usize, facts: &'a [Fact]) -> Candidate<'a> {
-        // The weight is a factor of the score; it also divides the threshold of rebalancing, which a comparison leaves off.
-        let headroom =
-            if self.setting.minds_five_hours { self.known[account].headroom(self.now) } else { 1.0 };
         Candidate {
             id: id_of(account),
             tag: &self.tags[account],
             kind: CredentialKind::Login,
             users: None,
             models: &[],
-            weight: self.workload.plans[account].weight * headroom,
+            weight: self.workload.plans[account].weight,
             weight_is_set: false,
             weekly: self.known[account].weekly(),
+            five_hour: self.known[account].five_hour(),
             facts,
             carries_websocket: true,
         }

@@ -15,7 +15,7 @@ fn checked(workload: &Workload, setting: &Setting) -> Tally {
 }
 
 fn setting(strategy: Strategy, seed: u64) -> Setting {
-    Setting { strategy, rebalance_threshold: 0.0, minds_five_hours: false, seed }
+    Setting { strategy, rebalance_threshold: 0.0, seed }
 }
 
 /// No request may be kept waiting for longer than the longest window lasts, and a little.

@@ -73,7 +73,9 @@ pub struct Candidate<'a> {
     /// Whether the configuration says it.
     pub weight_is_set: bool,
     /// Its weekly window.
-    pub weekly: WeeklyUse,
+    pub weekly: WindowUse,
+    /// Its 5-hour window.
+    pub five_hour: WindowUse,
     /// Everything that keeps it from being usable, in any order. Facts whose time is over do no harm.
     pub facts: &'a [Fact],
     /// Whether it can carry a WebSocket.
@@ -99,9 +101,12 @@ impl Candidate<'_> {
     }
 }
 
-/// How much of its weekly window a credential has used, in percent.
+/// The least part of a window that counts as left.
+const LEAST_PART: f64 = 0.001;
+
+/// How much of a window a credential has used, in percent.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct WeeklyUse {
+pub struct WindowUse {
     /// Up to where it may be used; 100 for credentials without windows.
     pub cap: f64,
     /// What was last observed; `None`: nothing yet, which counts as unused.
@@ -112,10 +117,17 @@ pub struct WeeklyUse {
     pub(super) effective: f64,
 }
 
-impl WeeklyUse {
-    /// A weekly window as observed.
+impl WindowUse {
+    /// A window as observed.
     pub fn new(cap: f64, utilization: Option<f64>, resets_at: Option<SystemTime>) -> Self {
         Self { cap, utilization, resets_at, effective: utilization.unwrap_or(0.0) }
+    }
+
+    /// The part of the cap that is not used: 1 for a window that nothing is known of, and never quite 0, so that what is
+    /// nearly used up is still told apart by its other factors.
+    pub(super) fn part_left(&self) -> f64 {
+        let left = (self.cap - self.effective) / self.cap;
+        if left.is_finite() { left.clamp(LEAST_PART, 1.0) } else { 1.0 }
     }
 
     /// The window as it is at `now`: after its reset nothing is used and no reset is known.

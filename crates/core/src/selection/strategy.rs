@@ -3,21 +3,39 @@
 use std::cmp::Reverse;
 use std::time::SystemTime;
 
-use super::{Assessment, PickReason, Pool, Standing, Strategy, WeeklyUse};
+use super::{Assessment, PickReason, Pool, Standing, Strategy, WindowUse};
 use crate::ids::CredentialId;
 
 const HOURS_OF_A_WEEK: f64 = 168.0;
 
-/// What `least_used` goes by: the weekly capacity left, by the weight, and the more urgent the sooner it would be lost.
-/// `(cap − utilization) · weight · 168 / max(1, hours until the reset)`; without a known reset the last factor is 1.
-pub fn score(weekly: &WeeklyUse, weight: f64, now: SystemTime) -> f64 {
-    let weekly = weekly.at(now);
+/// What `least_used` goes by: `(weekly cap − weekly utilization) · weight · √(168 / max(1, hours until the weekly reset)) ·
+/// (part of the 5-hour cap left)² / (1 + sessions bound)`; without a known reset that factor is 1.
+///
+/// routing.md has the first two factors and the third without its root. By these alone every new session goes to the
+/// account whose week ends soonest until its 5-hour window is used up, and then all of them move, each at the price of its
+/// prompt cache: simulated, that wastes many times what `round_robin` does (docs/simulation.md). Capacity that is lost
+/// soon still comes first; the short window and the sessions that will go on using it keep it from being overrun.
+pub fn score(
+    weekly: &WindowUse,
+    five_hour: &WindowUse,
+    weight: f64,
+    sessions: usize,
+    now: SystemTime,
+) -> f64 {
+    let (weekly, five_hour) = (weekly.at(now), five_hour.at(now));
     let hours = weekly
         .resets_at
         .and_then(|reset| reset.duration_since(now).ok())
         .map_or(HOURS_OF_A_WEEK, |left| (left.as_secs_f64() / 3_600.0).max(1.0));
-    let score = (weekly.cap - weekly.effective) * weight * HOURS_OF_A_WEEK / hours;
+    let urgency = (HOURS_OF_A_WEEK / hours).sqrt();
+    let score = (weekly.cap - weekly.effective) * weight * urgency * five_hour.part_left().powi(2)
+        / shared_by(sessions);
     if score.is_nan() { 0.0 } else { score }
+}
+
+/// How many would share it, with this one: the table of sessions is bounded far below what a float counts exactly.
+fn shared_by(sessions: usize) -> f64 {
+    1.0 + f64::from(u32::try_from(sessions).unwrap_or(u32::MAX))
 }
 
 /// The best of a standing that has not been tried: by score, then with fewer sessions, then in order.

@@ -28,14 +28,15 @@ fn login(n: u32, used: f64) -> Candidate<'static> {
         models: &[],
         weight: 1.0,
         weight_is_set: false,
-        weekly: WeeklyUse::new(99.0, Some(used), Some(hours(84.0))),
+        weekly: WindowUse::new(99.0, Some(used), Some(hours(84.0))),
+        five_hour: WindowUse::new(99.0, None, None),
         facts: &[],
         carries_websocket: true,
     }
 }
 
 fn key(n: u32) -> Candidate<'static> {
-    Candidate { kind: CredentialKind::ApiKey, weekly: WeeklyUse::new(100.0, None, None), ..login(n, 0.0) }
+    Candidate { kind: CredentialKind::ApiKey, weekly: WindowUse::new(100.0, None, None), ..login(n, 0.0) }
 }
 
 fn with(candidate: Candidate<'static>, facts: Vec<Fact>) -> Candidate<'static> {
@@ -115,17 +116,35 @@ use Strategy::{Fallback, LeastUsed, Random, RoundRobin};
 
 #[test]
 fn least_used_weighs_what_is_left_against_the_time_until_the_reset() {
-    assert!((score(&WeeklyUse::new(99.0, Some(59.0), Some(hours(16.8))), 5.0, now()) - 2_000.0).abs() < 1e-6);
+    let fresh = WindowUse::new(99.0, None, None);
+    let of = |weekly: WindowUse, weight: f64| score(&weekly, &fresh, weight, 0, now());
+    let is =
+        |score: f64, expected: f64| assert!((score - expected).abs() < 1e-6, "{score} is not {expected}");
+    is(of(WindowUse::new(99.0, Some(59.0), Some(hours(42.0))), 5.0), 400.0);
     // Less than an hour counts as one; no known reset as a week.
-    assert!((score(&WeeklyUse::new(100.0, Some(0.0), Some(hours(0.1))), 1.0, now()) - 16_800.0).abs() < 1e-6);
-    assert!((score(&WeeklyUse::new(80.0, None, None), 1.0, now()) - 80.0).abs() < 1e-6);
+    is(of(WindowUse::new(100.0, Some(0.0), Some(hours(0.1))), 1.0), 100.0 * 168.0_f64.sqrt());
+    is(of(WindowUse::new(80.0, None, None), 1.0), 80.0);
     // A reset that is over: nothing is used, and the next reset is not known.
-    assert!((score(&WeeklyUse::new(99.0, Some(99.0), Some(hours(-1.0))), 1.0, now()) - 99.0).abs() < 1e-6);
+    is(of(WindowUse::new(99.0, Some(99.0), Some(hours(-1.0))), 1.0), 99.0);
     assert_eq!(picked(LeastUsed, &[login(0, 50.0), login(1, 40.0)], &REQUEST).unwrap().0, 1);
     let heavy = Candidate { weight: 5.0, ..login(0, 70.0) };
     assert_eq!(picked(LeastUsed, &[heavy, login(1, 40.0)], &REQUEST).unwrap().0, 0);
-    let soon = Candidate { weekly: WeeklyUse::new(99.0, Some(70.0), Some(hours(20.0))), ..login(0, 0.0) };
+    let soon = Candidate { weekly: WindowUse::new(99.0, Some(70.0), Some(hours(20.0))), ..login(0, 0.0) };
     assert_eq!(picked(LeastUsed, &[soon, login(1, 40.0)], &REQUEST).unwrap().0, 0);
+}
+
+#[test]
+fn the_short_window_and_the_sessions_that_use_it_count_against_a_credential() {
+    let weekly = WindowUse::new(100.0, Some(0.0), None);
+    let of = |five_hour: WindowUse, sessions| score(&weekly, &five_hour, 1.0, sessions, now());
+    let half = WindowUse::new(100.0, Some(50.0), Some(hours(1.0)));
+    assert!((of(half, 0) - 25.0).abs() < 1e-6);
+    assert!((of(half, 4) - 5.0).abs() < 1e-6);
+    // Once it is over, it is as new; one that is more than used up still leaves an order.
+    assert!((of(WindowUse::new(100.0, Some(50.0), Some(hours(-1.0))), 0) - 100.0).abs() < 1e-6);
+    assert!(of(WindowUse::new(100.0, Some(140.0), Some(hours(1.0))), 0) > 0.0);
+    let busy = Candidate { five_hour: half, ..login(0, 10.0) };
+    assert_eq!(picked(LeastUsed, &[busy, login(1, 40.0)], &REQUEST).unwrap().0, 1);
 }
 
 #[test]
@@ -140,9 +159,10 @@ fn ties_go_to_fewer_sessions_and_then_to_the_first() {
 #[test]
 fn numbers_that_are_none_do_no_harm() {
     let odd =
-        Candidate { weight: f64::NAN, weekly: WeeklyUse::new(99.0, Some(f64::NAN), None), ..login(0, 0.0) };
+        Candidate { weight: f64::NAN, weekly: WindowUse::new(99.0, Some(f64::NAN), None), ..login(0, 0.0) };
     assert_eq!(picked(LeastUsed, &[odd, login(1, 98.0)], &REQUEST).unwrap().0, 0);
-    assert!(score(&WeeklyUse::new(f64::INFINITY, Some(0.0), None), 0.0, now()).is_finite());
+    let none = WindowUse::new(f64::NAN, Some(f64::NAN), None);
+    assert!(score(&WindowUse::new(f64::INFINITY, Some(0.0), None), &none, 0.0, 0, now()).is_finite());
 }
 
 #[test]
@@ -411,7 +431,7 @@ fn explanations_are_bounded_and_fit_into_a_header() {
     let line = run(&pool(LeastUsed, &candidates), &REQUEST, &SessionTable::new()).explain().to_line();
     assert_eq!(
         line,
-        "picked=a reason=strategy strategy=least_used; a [usable, score 118.0, 0 sessions] \
+        "picked=a reason=strategy strategy=least_used; a [usable, score 83.4, 0 sessions] \
          b?ro? [unavailable: login expired, 0 sessions] c [usable at a cost, score 100.0, 0 sessions]"
     );
     let tag = "x".repeat(500);
