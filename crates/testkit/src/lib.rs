@@ -8,6 +8,7 @@
 //! * [`Upstream`] answers with [`Script`]s, byte for byte, and records what it was asked.
 //! * `Proxy` is an HTTP or SOCKS proxy that records what it was asked, and refuses, stalls or cuts as told.
 //! * [`ClaudeApi`] is such a behaviour that acts like the Claude API.
+//! * `websocket` is either end of a WebSocket, frame by frame, and cases to test one with.
 //! * [`client`] sends exact bytes and sees the frames of the answer as they arrive.
 //! * `fixtures` are exchanges recorded between the real client and a mock of the provider.
 //! * `Trunkline` runs the real binary; [`canary`] finds secrets in what it wrote.
@@ -35,6 +36,8 @@ pub mod sse;
 pub mod tls;
 pub mod tmp;
 pub mod upstream;
+#[cfg(feature = "testing")]
+pub mod websocket;
 mod wire;
 
 pub use claude::ClaudeApi;

@@ -66,6 +66,12 @@ impl Request {
         self.header(name, value)
     }
 
+    #[cfg(feature = "testing")]
+    /// The first value of `name`.
+    pub fn header_value(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)
+    }
+
     /// Adds `Authorization: Bearer`.
     pub fn bearer(self, token: &str) -> Self {
         self.header("Authorization", &format!("Bearer {token}"))
