@@ -72,6 +72,12 @@ impl Request {
         self.headers.get(name)
     }
 
+    /// Removes every line of that name.
+    pub fn without_header(mut self, name: &str) -> Self {
+        self.headers.remove(name);
+        self
+    }
+
     /// Adds `Authorization: Bearer`.
     pub fn bearer(self, token: &str) -> Self {
         self.header("Authorization", &format!("Bearer {token}"))

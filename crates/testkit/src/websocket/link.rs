@@ -294,6 +294,13 @@ impl Link {
         }
     }
 
+    /// Ends a server's connection below the WebSocket; nothing can be sent behind it.
+    pub(crate) async fn cut_held(&mut self, cut: Cut) {
+        if let Transport::Server { out, .. } = &self.transport {
+            let _ = out.send(Outgoing::Cut(cut)).await;
+        }
+    }
+
     /// Ends the connection below the WebSocket.
     pub async fn cut(self, cut: Cut) -> io::Result<()> {
         match (self.transport, cut) {
