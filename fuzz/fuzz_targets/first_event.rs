@@ -11,7 +11,11 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Beginning, u64) {
     for piece in pieces {
         let before = scan.beginning().clone();
         scan.push(piece);
-        assert!(before == Beginning::Undecided || before == *scan.beginning(), "from {before:?} to {:?}", scan.beginning());
+        assert!(
+            before == Beginning::Undecided || before == *scan.beginning(),
+            "from {before:?} to {:?}",
+            scan.beginning()
+        );
     }
     let told = (scan.beginning().clone(), scan.seen());
     assert!(told.1 <= MAX_HELD);

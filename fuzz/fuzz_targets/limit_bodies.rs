@@ -14,7 +14,8 @@ use trunkline_core::limits::{
 };
 use trunkline_core::plan::MAX_REPORTED_WEIGHT;
 use trunkline_core::provider::claude::Claude;
-use trunkline_core::provider::codex::limits::{CodexLimits, event_headers, replace_event_headers};
+use trunkline_core::provider::codex::Codex;
+use trunkline_core::provider::codex::limits::{event_headers, replace_event_headers};
 
 const DAYS_40: Duration = Duration::from_secs(40 * 24 * 3600);
 
@@ -40,10 +41,10 @@ fuzz_target!(|data: &[u8]| {
     if let Some(readings) = Claude.read_usage(data, now) {
         check(&readings, now);
     }
-    if let Some(readings) = CodexLimits.read_usage(data, now) {
+    if let Some(readings) = Codex.read_usage(data, now) {
         check(&readings, now);
     }
-    let windows = check(&CodexLimits.read_event(data, now), now);
+    let windows = check(&Codex.read_event(data, now), now);
     let error = ErrorBody::parse(data);
     assert!(error.message.is_none_or(|message| message.len() <= MAX_MESSAGE));
     let _ = event_headers(data);

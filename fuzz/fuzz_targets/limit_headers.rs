@@ -13,7 +13,7 @@ use trunkline_core::limits::{
     Weight, Windows,
 };
 use trunkline_core::provider::claude::Claude;
-use trunkline_core::provider::codex::limits::CodexLimits;
+use trunkline_core::provider::codex::Codex;
 
 const DAYS_40: Duration = Duration::from_secs(40 * 24 * 3600);
 
@@ -84,5 +84,5 @@ fuzz_target!(|data: &[u8]| {
     let (head, body) = data.split_at(split);
     let headers = headers(head);
     check(&Claude, &headers, body, now);
-    check(&CodexLimits, &headers, body, now);
+    check(&Codex, &headers, body, now);
 });

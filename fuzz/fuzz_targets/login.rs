@@ -8,11 +8,11 @@ use libfuzzer_sys::fuzz_target;
 use trunkline_core::availability::LoginFacts;
 use trunkline_core::provider::LoginFormat;
 use trunkline_core::provider::claude::Claude;
-use trunkline_core::provider::codex::CodexLogin;
+use trunkline_core::provider::codex::Codex;
 use trunkline_core::refresh::RefreshKind;
 
 fuzz_target!(|data: &[u8]| {
-    let formats: [&dyn LoginFormat; 2] = [&Claude, &CodexLogin];
+    let formats: [&dyn LoginFormat; 2] = [&Claude, &Codex];
     for format in formats {
         match format.read_login(data) {
             Ok(login) => {

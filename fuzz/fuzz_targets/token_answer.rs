@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use trunkline_core::provider::LoginFormat;
 use trunkline_core::provider::claude::Claude;
-use trunkline_core::provider::codex::CodexLogin;
+use trunkline_core::provider::codex::Codex;
 use trunkline_core::refresh::{TokenAnswer, judge};
 use trunkline_core::retry_after::retry_after;
 
@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_500_000);
     let text = String::from_utf8_lossy(data);
     let _ = retry_after(&text, now);
-    let formats: [(&dyn LoginFormat, &str); 2] = [(&Claude, CLAUDE), (&CodexLogin, CODEX)];
+    let formats: [(&dyn LoginFormat, &str); 2] = [(&Claude, CLAUDE), (&Codex, CODEX)];
     for (format, file) in formats {
         let before = format.read_login(file.as_bytes()).expect("a login");
         for status in [200, 302, 400, 401, 403, 429, 500] {

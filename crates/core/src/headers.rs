@@ -6,7 +6,7 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE};
 
 /// Whether a header of a request never goes on to a provider: the user's token, what belongs to one connection,
-/// what is set anew, and what a proxy in front of us adds.
+/// what is set anew, what a proxy in front of us adds, and what tells of the client's own account (codex.md, *Headers*).
 pub fn is_dropped_from_request(name: &HeaderName) -> bool {
     let name = name.as_str();
     // By length first: this runs for every header of every request.
@@ -20,11 +20,13 @@ pub fn is_dropped_from_request(name: &HeaderName) -> bool {
         9 => matches!(name, "x-api-key" | "x-real-ip" | "forwarded"),
         10 => matches!(name, "connection" | "keep-alive"),
         13 => name == "authorization",
-        14 => name == "content-length" || name == "true-client-ip",
-        16 => name == "proxy-connection",
-        17 => name == "transfer-encoding",
-        18 => name == "proxy-authenticate",
-        19 => name == "proxy-authorization",
+        14 => matches!(name, "content-length" | "true-client-ip" | "openai-project"),
+        16 => matches!(name, "proxy-connection" | "x-openai-fedramp"),
+        17 => matches!(name, "transfer-encoding" | "x-oai-attestation"),
+        18 => matches!(name, "proxy-authenticate" | "chatgpt-account-id"),
+        19 => matches!(name, "proxy-authorization" | "openai-organization"),
+        28 => name == "x-openai-actor-authorization",
+        33 => matches!(name, "x-openai-account-routing-override" | "x-openai-internal-codex-residency"),
         _ => false,
     };
     by_name || name.starts_with("cf-") || name.starts_with("x-forwarded-") || name.starts_with("x-trunkline-")
@@ -152,6 +154,18 @@ pub fn forwarded_response(
     out
 }
 
+/// A map without one header, in the order of the rest; removing would change it.
+pub fn without(headers: HeaderMap, name: &HeaderName) -> HeaderMap {
+    if !headers.contains_key(name) {
+        return headers;
+    }
+    let mut out = HeaderMap::with_capacity(headers.len());
+    for (other, value) in headers.iter().filter(|(other, _)| *other != name) {
+        out.append(other.clone(), value.clone());
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,6 +275,14 @@ mod tests {
             "x-real-ip",
             "via",
             "x-trunkline-path",
+            "chatgpt-account-id",
+            "openai-organization",
+            "openai-project",
+            "x-openai-account-routing-override",
+            "x-openai-fedramp",
+            "x-openai-internal-codex-residency",
+            "x-openai-actor-authorization",
+            "x-oai-attestation",
         ] {
             assert!(is_dropped_from_request(&name.parse().unwrap()), "{name}");
         }
@@ -269,6 +291,14 @@ mod tests {
         {
             assert!(!is_dropped_from_request(&name.parse().unwrap()), "{name}");
         }
+    }
+
+    #[test]
+    fn one_is_left_out_and_the_rest_stay_in_order() {
+        let headers = map(&[("a", "1"), ("b", "2"), ("b", "3"), ("c", "4"), ("a", "5")]);
+        let b = HeaderName::from_static("b");
+        assert_eq!(names(&without(headers.clone(), &b)), [("a", "1"), ("a", "5"), ("c", "4")]);
+        assert_eq!(without(headers.clone(), &HeaderName::from_static("d")), headers);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Setting members of a JSON text and leaving every other byte of it as it is.
+//! Setting and removing members of a JSON text, and leaving every other byte of it as it is.
 //!
 //! Login files belong to other programs: what they keep beside the tokens, in which order and in which spelling, is
 //! theirs. A parse and a print would change number spellings, escapes, white space and duplicate names; this changes
@@ -80,6 +80,41 @@ pub fn apply(text: &[u8], edits: &[Edit]) -> Result<Vec<u8>, EditError> {
         }
     }
     Ok(std::mem::take(&mut *edited))
+}
+
+/// Removes every member of this name from the object at `path`, and keeps all other bytes but the commas and the white space
+/// that held the members apart. `None`: there is none, or nothing that could hold one.
+pub fn remove(text: &[u8], path: &[&str], name: &str) -> Result<Option<Vec<u8>>, EditError> {
+    let valid = std::str::from_utf8(text).map_err(|_| EditError::Invalid)?;
+    serde_json::from_str::<IgnoredAny>(valid).map_err(|_| EditError::Invalid)?;
+    let mut edited: Option<Zeroizing<Vec<u8>>> = None;
+    loop {
+        let before = edited.as_ref().map_or(text, |edited| edited.as_slice());
+        let Some(span) = removal(before, path, name)? else { break };
+        edited = Some(splice(before, span, b""));
+    }
+    Ok(edited.map(|mut edited| std::mem::take(&mut *edited)))
+}
+
+/// What to cut out for the last member of this name to be gone.
+fn removal(text: &[u8], path: &[&str], name: &str) -> Result<Option<std::ops::Range<usize>>, EditError> {
+    let mut object = Object::root(text)?;
+    for step in path {
+        let Some(member) = object.last_named(text, step) else { return Ok(None) };
+        if text.get(member.value.start) != Some(&b'{') {
+            return Ok(None);
+        }
+        object = Object::at(text, member.value.start)?;
+    }
+    let Some(at) = object.position(text, name) else { return Ok(None) };
+    let (Some(member), next) = (object.members.get(at), object.members.get(at + 1)) else { return Ok(None) };
+    let before = at.checked_sub(1).and_then(|before| object.members.get(before));
+    Ok(Some(match (before, next) {
+        // What stands before the next one stays, so that it keeps its line and its indentation.
+        (_, Some(next)) => member.lead.start..next.lead.start,
+        (Some(before), None) => before.value.end..member.value.end,
+        (None, None) => member.lead.start..member.value.end,
+    }))
 }
 
 /// The text with one member set, or `None` if it is as wanted already.

@@ -14,7 +14,7 @@
 //!
 //! Routing: [`sessions`] and [`selection`] say which credential serves a request, [`failure`] what a failed try means,
 //! [`first_event`] when the head of a stream may go to the client, [`capacity_wait`] how long to wait for a credential,
-//! [`interrupt`] what a change of state cancels, and [`final_answer`] what the client gets when nothing is left to try.
+//! [`interrupt`] what a change of state cancels, [`socket`] what happens on a WebSocket, and [`final_answer`] what the client gets when nothing is left to try.
 
 pub mod auth;
 pub mod auth_recovery;
@@ -45,6 +45,7 @@ pub mod scan;
 pub mod secret;
 pub mod selection;
 pub mod sessions;
+pub mod socket;
 pub mod span;
 pub mod target;
 pub mod throttle;

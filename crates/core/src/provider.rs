@@ -5,14 +5,17 @@ pub mod claude;
 pub mod codex;
 mod login_format;
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
+use std::ops::Range;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::fault::Fault;
+use crate::login::LoginKind;
 use crate::scan::{Found, Wanted};
 use crate::secret::Secret;
+use crate::socket::SocketFacts;
 
 pub use login_format::{LoginFormat, Probe, ProbeTarget, Profile};
 
@@ -24,6 +27,14 @@ pub enum Route {
         /// Whether the body names the model that is asked.
         asks_model: bool,
     },
+    /// The same, with a body that names a model, for API keys alone: where logins go there is no such path. Refused with 400
+    /// to others.
+    ForwardWithApiKey,
+    /// A WebSocket, if the request asks for one (`Upgrade: websocket`, or an extended CONNECT); else as
+    /// [`Route::OnlyIfAllowed`].
+    Socket,
+    /// The provider's usage endpoint, answered by us with the aggregate.
+    Usage,
     /// Another path of the provider's API, which only a user whose `paths` admit it may use.
     OnlyIfAllowed,
     /// A client looks whether something is there: a small 200, for anybody.
@@ -45,14 +56,14 @@ pub enum Authorization {
 /// stand.
 pub const WANTED_MODEL: usize = 0;
 
-/// The position of the session's place among a provider's wanted strings.
-pub const WANTED_SESSION: usize = 1;
+/// The positions of the session's places among a provider's wanted strings, the one that counts first at the front.
+pub const WANTED_SESSION: Range<usize> = 1..WANTED_COUNT;
 
 /// Longest session id that is one, in bytes. Clients send UUIDs; what is longer would only fill logs and tables.
 pub const MAX_SESSION_ID: usize = 256;
 
 /// How many strings are wanted.
-pub const WANTED_COUNT: usize = 2;
+pub const WANTED_COUNT: usize = 3;
 
 /// An answer of our own, complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +96,39 @@ pub struct Disturbance {
     pub effect: &'static str,
 }
 
+/// Under which of a service's URLs a request goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamBase {
+    /// `api_url`.
+    Api,
+    /// `openai_url`.
+    OpenAi,
+}
+
+/// Where a request goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamTarget<'a> {
+    /// The URL it goes under.
+    pub base: UpstreamBase,
+    /// Path and query, to be appended to it.
+    pub target: &'a str,
+}
+
+/// A part of a client's configuration file. `Debug` does not show the text: a user's token is in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientFile {
+    /// Where the file is, as its owner would write it.
+    pub path: &'static str,
+    /// What belongs into it.
+    pub text: String,
+}
+
+impl Debug for ClientFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 /// A provider, as facts. Implementations are zero-sized; every function is pure. What concerns its logins is in
 /// [`LoginFormat`].
 pub trait Provider: LoginFormat {
@@ -97,15 +141,35 @@ pub trait Provider: LoginFormat {
     /// The strings wanted from a request body, at [`WANTED_MODEL`] and [`WANTED_SESSION`].
     fn wanted(&self) -> [Wanted; WANTED_COUNT];
 
-    /// The session a request belongs to, from its headers or what was found in its body; at most [`MAX_SESSION_ID`] bytes.
-    fn session(&self, headers: &HeaderMap, body: &Found) -> Option<String>;
+    /// The session a request belongs to, from its headers or what was found in its body at [`WANTED_SESSION`] (nothing:
+    /// not looked at yet); at most [`MAX_SESSION_ID`] bytes.
+    fn session(&self, headers: &HeaderMap, body: &[Found]) -> Option<String>;
+
+    /// Where a request goes out, by the kind of its credential. `target`: path and query, without the service's prefix.
+    /// What goes to an external credential is appended to its `url` as it is.
+    fn upstream_target<'a>(&self, target: &'a str, kind: LoginKind) -> UpstreamTarget<'a>;
+
+    /// The request header whose value belongs to the credential that issued it, if there is one: it is removed
+    /// ([`crate::headers::without`]) when a request goes to another credential than its session's last.
+    fn credential_state(&self) -> Option<&'static HeaderName>;
+
+    /// Sets what an external credential needs to know a request's session by, where the client did not say it in the
+    /// spelling that older instances read.
+    fn name_session(&self, headers: &mut HeaderMap, session: &str);
+
+    /// What is known of the provider's WebSockets, where it has them.
+    fn sockets(&self) -> Option<&'static dyn SocketFacts>;
 
     /// Sets a credential's own headers, after everything else.
     fn authorize(&self, headers: &mut HeaderMap, prepared: &PreparedAuthorization);
 
-    /// Makes the header values of an authorization once, for all requests that will carry it. `None` if the token has
-    /// characters that no header can carry.
-    fn prepare(&self, authorization: &Authorization) -> Option<PreparedAuthorization>;
+    /// Makes the header values of an authorization once, for all requests that will carry it. `account_id`: the account
+    /// that the login belongs to, where it tells. `None` if the token has characters that no header can carry.
+    fn prepare(
+        &self,
+        authorization: &Authorization,
+        account_id: Option<&str>,
+    ) -> Option<PreparedAuthorization>;
 
     /// Whether a response header tells of the account's limits, which are not the client's to see. `name` is in lower
     /// case.
@@ -115,7 +179,12 @@ pub trait Provider: LoginFormat {
     fn asks_extra_usage(&self, headers: &HeaderMap) -> bool;
 
     /// The environment variables that point a client at `base_url` with a user's `token`; the base URL comes first.
+    /// None for clients that have a [`Provider::client_file`].
     fn client_variables(&self, mode: ClientMode, base_url: &str, token: &str) -> Vec<(&'static str, String)>;
+
+    /// What a client's configuration file needs to point it at `base_url` (without `/v1`) with a user's `token`, for clients
+    /// that are not configured by their environment.
+    fn client_file(&self, base_url: &str, token: &str) -> Option<ClientFile>;
 
     /// The environment variables that must be empty, or not set, for [`Provider::client_variables`] to count.
     fn cleared_variables(&self, mode: ClientMode) -> &'static [&'static str];
@@ -137,6 +206,8 @@ pub struct PreparedAuthorization {
     pub name: HeaderName,
     /// Its value.
     pub value: HeaderValue,
+    /// The header that names the account, and its value, where the provider wants one beside the token.
+    pub account: Option<(HeaderName, HeaderValue)>,
     /// Whether it is an OAuth token (else an API key).
     pub is_oauth: bool,
 }

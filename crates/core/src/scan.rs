@@ -14,8 +14,12 @@ use string::StringReader;
 pub enum Wanted {
     /// `{"<key>": "…"}`.
     Top(&'static str),
+    /// The same, or a number, `true`, `false` or `null`: [`Found::Scalar`].
+    Value(&'static str),
     /// `{"<outer>": {"<inner>": "…"}}`.
     Nested(&'static str, &'static str),
+    /// Nowhere: nothing is wanted at this position.
+    Nothing,
 }
 
 /// How far the scanner has come.
@@ -37,6 +41,8 @@ pub enum Found {
     Nothing,
     /// One string.
     Text(String),
+    /// A number or a literal, as it is written: at [`Wanted::Value`] only.
+    Scalar(String),
     /// Something that is no string, is longer than [`MAX_VALUE`], or stands there twice: two readers of the body could
     /// disagree about it.
     Unclear,
@@ -47,13 +53,16 @@ impl Found {
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
-            Self::Nothing | Self::Unclear => None,
+            Self::Nothing | Self::Scalar(_) | Self::Unclear => None,
         }
     }
 }
 
 /// Longest value kept, in bytes, decoded. The longest known is `metadata.user_id`, at about 250 bytes.
 pub const MAX_VALUE: usize = 4_096;
+
+/// Longest number or literal kept, in bytes. No number that means anything is longer.
+const MAX_SCALAR: usize = 32;
 
 /// Longest key that is compared, in bytes, decoded. A longer key is none of the wanted ones.
 const MAX_KEY: usize = 64;
@@ -75,6 +84,8 @@ pub struct BodyScan<const N: usize> {
     slot: Option<usize>,
     key_may_nest: Option<&'static str>,
     reader: StringReader,
+    /// The number or literal that is being read, where it is wanted; a longer one than is kept ends as unclear.
+    scalar: Vec<u8>,
     progress: Progress,
 }
 
@@ -119,6 +130,7 @@ impl<const N: usize> BodyScan<N> {
             slot: None,
             key_may_nest: None,
             reader: StringReader::default(),
+            scalar: Vec::new(),
             progress: Progress::Reading,
         }
     }
@@ -136,7 +148,8 @@ impl<const N: usize> BodyScan<N> {
 
     /// Whether nothing is missing any more, so that the rest of the body need not be read (unless a duplicate matters).
     pub fn is_satisfied(&self) -> bool {
-        self.progress != Progress::Reading || self.found.iter().all(|found| *found != Found::Nothing)
+        let has = |(wanted, found): (&Wanted, &Found)| *wanted == Wanted::Nothing || *found != Found::Nothing;
+        self.progress != Progress::Reading || self.wanted.iter().zip(&self.found).all(has)
     }
 
     /// Takes the next piece of the body.
@@ -157,11 +170,12 @@ impl<const N: usize> BodyScan<N> {
             State::Skip => return self.skip(bytes),
             State::InScalar => match byte {
                 b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n' => {
+                    self.end_scalar();
                     self.state = State::CommaOrEnd;
                     return self.step(bytes);
                 }
                 b'"' | b'{' | b'[' | b':' => self.fail(),
-                _ => {}
+                _ => self.keep_scalar(byte),
             },
             _ if matches!(byte, b' ' | b'\t' | b'\r' | b'\n') => {}
             State::Start if byte == b'{' => self.state = State::KeyOrEnd,
@@ -213,7 +227,7 @@ impl<const N: usize> BodyScan<N> {
         let outer = self.outer;
         self.key_may_nest = None;
         self.slot = self.wanted.iter().position(|wanted| match (*wanted, outer) {
-            (Wanted::Top(name), None) => key.as_deref() == Some(name),
+            (Wanted::Top(name) | Wanted::Value(name), None) => key.as_deref() == Some(name),
             (Wanted::Nested(parent, name), Some(outer)) => parent == outer && key.as_deref() == Some(name),
             _ => false,
         });
@@ -251,10 +265,36 @@ impl<const N: usize> BodyScan<N> {
                 self.state = State::Skip;
             }
             b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
-                self.store(Found::Unclear);
+                let is_kept = self
+                    .slot
+                    .and_then(|slot| self.wanted.get(slot))
+                    .is_some_and(|wanted| matches!(wanted, Wanted::Value(_)));
+                if is_kept {
+                    self.scalar.clear();
+                    self.keep_scalar(byte);
+                } else {
+                    self.store(Found::Unclear);
+                }
                 self.state = State::InScalar;
             }
             _ => self.fail(),
+        }
+    }
+
+    fn keep_scalar(&mut self, byte: u8) {
+        if self.slot.is_some() && self.scalar.len() <= MAX_SCALAR {
+            self.scalar.push(byte);
+        }
+    }
+
+    /// Without a slot nothing was wanted, or it has been stored.
+    fn end_scalar(&mut self) {
+        if self.slot.is_some() {
+            let text = std::mem::take(&mut self.scalar);
+            let is_whole = text.len() <= MAX_SCALAR;
+            let found =
+                String::from_utf8(text).ok().filter(|_| is_whole).map_or(Found::Unclear, Found::Scalar);
+            self.store(found);
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::fs;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, StatusCode};
 use trunkline_core::auth::TokenTable;
@@ -17,10 +17,13 @@ use trunkline_core::limits::error_body::ErrorBody;
 use trunkline_core::limits::json::Object;
 use trunkline_core::login::{Login, LoginIdentity};
 use trunkline_core::provider::claude::Claude;
-use trunkline_core::provider::codex::CodexLogin;
+use trunkline_core::provider::codex::Codex;
 use trunkline_core::provider::{Authorization, LoginFormat, Provider as _};
 use trunkline_core::refresh::{RefreshKind, TokenAnswer, judge};
 use trunkline_core::secret::{Secret, TokenDigest};
+use trunkline_core::socket::{
+    ClientMessage, Create, LimitEvents, Options, SocketFacts as _, TurnState, Turns, UpstreamEvent,
+};
 
 /// A token whose every part of eight characters is found nowhere by chance.
 const CANARY: &str = "sk-ant-oat01-Qz7Xk2Vw9Lp4Tn6Rb8Hs3Jd5Gf1Mc0Ya-end7";
@@ -32,7 +35,7 @@ const WITHOUT_SECRETS: &[&str] = &[
     "BadPath",
     "Claude",
     "ClientMode",
-    "CodexLogin",
+    "Codex",
     "Disturbance",
     "EditError",
     "FaultKind",
@@ -148,6 +151,24 @@ const WITHOUT_SECRETS: &[&str] = &[
     "Changes",
     "SessionKey",
     "SessionTable",
+    // WebSockets: choices, moments, texts of ours, names of sessions, and the headers that a user is shown.
+    "AfterFailure",
+    "Boundary",
+    "Close",
+    "Drops",
+    "LimitEvents",
+    "Message",
+    "OnCreate",
+    "Options",
+    "Passing",
+    "ShownLimits",
+    "Tick",
+    "TurnEnd",
+    "TurnOutcome",
+    "UpstreamBase",
+    "UpstreamEvent",
+    // A path, of which the log is told as well.
+    "UpstreamTarget",
     // What holds the words of a provider as `ErrorFields`, and the texts that they are compared with.
     "Answer",
     "Beginning",
@@ -158,13 +179,12 @@ const WITHOUT_SECRETS: &[&str] = &[
 ];
 
 /// The same, of limits: numbers, moments, names of windows and models, and what a provider says of them.
-const LIMITS_WITHOUT_SECRETS: [&str; 36] = [
+const LIMITS_WITHOUT_SECRETS: [&str; 35] = [
     "Aggregate",
     "AggregateWindow",
     "BaseWindow",
     "Caps",
     "Claim",
-    "CodexLimits",
     "Due",
     "ErrorBody",
     "Followup",
@@ -205,6 +225,9 @@ const TESTED: &[&str] = &[
     "AccountFacts",
     "AnswerError",
     "Authorization",
+    "ClientFile",
+    "ClientMessage",
+    "Create",
     "Edit",
     "Edits",
     "ErrorFields",
@@ -220,6 +243,8 @@ const TESTED: &[&str] = &[
     "TokenAnswer",
     "TokenDigest",
     "TokenTable",
+    "TurnState",
+    "Turns",
 ];
 
 fn check(what: &str, value: &impl Debug) {
@@ -261,8 +286,30 @@ fn secrets_and_what_holds_them() {
     check("Edit", &Edit::new(&["claudeAiOauth", "accessToken"], CANARY));
     for authorization in [Authorization::OAuth(secret.clone()), Authorization::ApiKey(secret)] {
         check("Authorization", &authorization);
-        check("PreparedAuthorization", &Claude.prepare(&authorization).expect("a header value"));
+        check("PreparedAuthorization", &Claude.prepare(&authorization, None).expect("a header value"));
+        check("PreparedAuthorization", &Codex.prepare(&authorization, Some(CANARY)).expect("a header value"));
     }
+    check("ClientFile", &Codex.client_file("http://127.0.0.1:1", CANARY));
+}
+
+#[test]
+fn the_state_of_a_turn() {
+    let message =
+        format!(r#"{{"type":"response.create","client_metadata":{{"x-codex-turn-state":"{CANARY}"}}}}"#);
+    let read = Codex.read_client(message.as_bytes());
+    check("ClientMessage", &read);
+    let create = match read {
+        ClientMessage::Create(create) => *create,
+        ClientMessage::Other | ClientMessage::Unreadable => Create::default(),
+    };
+    check("Create", &create);
+    assert_eq!(create.turn_state, TurnState::Value(Secret::new(CANARY)));
+    check("TurnState", &create.turn_state);
+    let options =
+        Options { limits: LimitEvents::Aggregate, idle: Duration::from_secs(1), is_other_credential: false };
+    let mut turns = Turns::new(options, Instant::now());
+    turns.on_upstream(UpstreamEvent::Metadata, None, Some(Secret::new(CANARY)));
+    check("Turns", &turns);
 }
 
 #[test]
@@ -303,7 +350,7 @@ fn digests_do_not_show_what_a_guess_could_be_checked_against() {
 fn what_becomes_of_a_login() {
     let formats: [(&dyn LoginFormat, String); 2] = [
         (&Claude, format!(r#"{{"claudeAiOauth":{{"accessToken":"{CANARY}","refreshToken":"{CANARY}"}}}}"#)),
-        (&CodexLogin, format!(r#"{{"tokens":{{"access_token":"{CANARY}","refresh_token":"{CANARY}"}}}}"#)),
+        (&Codex, format!(r#"{{"tokens":{{"access_token":"{CANARY}","refresh_token":"{CANARY}"}}}}"#)),
     ];
     for (format, file) in formats {
         let login = format.read_login(file.as_bytes()).expect("a login");

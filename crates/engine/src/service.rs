@@ -19,7 +19,6 @@ use trunkline_core::auth_recovery::{Outcome as Recovered, Tries};
 use trunkline_core::client_address::Network;
 use trunkline_core::fault::Fault;
 use trunkline_core::provider::{OwnAnswer, Provider};
-use trunkline_core::scan::Found;
 use trunkline_core::throttle::AuthThrottle;
 use trunkline_core::{client_address, headers, request_id};
 
@@ -223,7 +222,7 @@ impl Service {
         guard: RequestGuard,
     ) -> Response<ResponseBody> {
         // The session's place in the headers is read now, its place in the body once that has been seen.
-        let session = under.record.as_ref().and_then(|_| self.provider.session(&headers, &Found::Nothing));
+        let session = under.record.as_ref().and_then(|_| self.provider.session(&headers, &[]));
         let mut outgoing = Outgoing {
             method,
             target: leased.target,
@@ -321,9 +320,9 @@ impl Service {
     /// What the log wants to know of the body, as far as it has been seen in passing.
     fn describe(&self, under: &mut Under, session: Option<String>, upload: &Upload, attempts: u32) {
         if let Some(record) = &mut under.record {
-            let (_, model, place) = upload.facts();
+            let (_, model, places) = upload.facts();
             record.model = model.text().map(str::to_owned);
-            record.session = session.or_else(|| self.provider.session(&HeaderMap::new(), &place));
+            record.session = session.or_else(|| self.provider.session(&HeaderMap::new(), &places));
             record.bytes_in = upload.received();
             record.attempts = attempts;
         }

@@ -216,13 +216,13 @@ impl Upload {
         .await
     }
 
-    /// What the scanner found so far: how far it came, the model, and the place of the session id.
-    pub fn facts(&self) -> (Progress, Found, Found) {
+    /// What the scanner found so far: how far it came, the model, and the places of the session id.
+    pub fn facts(&self) -> (Progress, Found, [Found; WANTED_COUNT - 1]) {
         let state = self.lock();
         (
             state.scan.progress(),
             state.scan.found(WANTED_MODEL).clone(),
-            state.scan.found(WANTED_SESSION).clone(),
+            std::array::from_fn(|index| state.scan.found(WANTED_SESSION.start + index).clone()),
         )
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use common::{Virtual, write_private};
 use trunkline_core::provider::LoginFormat;
 use trunkline_core::provider::claude::Claude;
-use trunkline_core::provider::codex::CodexLogin;
+use trunkline_core::provider::codex::Codex;
 use trunkline_core::secret::Secret;
 use trunkline_login_store::{
     Begun, Committed, LockProtocol, LoginStore, ProviderFormat, Reason, SetAsideReason, StoreFormat as _,
@@ -20,7 +20,7 @@ use trunkline_login_store::{
 use trunkline_testkit::tmp::TempDir;
 
 const CLAUDE: ProviderFormat = ProviderFormat(&Claude);
-const CODEX: ProviderFormat = ProviderFormat(&CodexLogin);
+const CODEX: ProviderFormat = ProviderFormat(&Codex);
 
 fn claude_login(expires_at: u64) -> String {
     format!(

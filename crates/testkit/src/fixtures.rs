@@ -12,6 +12,7 @@
 //! * Tokens, accounts and devices are invented, the same ones throughout a scenario.
 
 mod codex;
+mod codex_sockets;
 
 use std::io;
 
@@ -21,6 +22,9 @@ use serde::Deserialize;
 use crate::headers::Headers;
 
 pub use codex::{CodexFailure, CodexTransport, codex_failures};
+pub use codex_sockets::{
+    CODEX, RecordedSocket, SocketFrame, SocketFrameKind, codex_exchanges, codex_sockets,
+};
 
 /// The names that [`claude`] knows.
 pub const CLAUDE: [&str; 6] = [

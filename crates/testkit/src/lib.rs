@@ -7,7 +7,8 @@
 //!
 //! * [`Upstream`] answers with [`Script`]s, byte for byte, and records what it was asked.
 //! * `Proxy` is an HTTP or SOCKS proxy that records what it was asked, and refuses, stalls or cuts as told.
-//! * [`ClaudeApi`] is such a behaviour that acts like the Claude API.
+//! * [`ClaudeApi`] is such a behaviour that acts like the Claude API, and `CodexApi` one like the Codex API.
+//! * `websocket` is either end of a WebSocket, frame by frame, and cases to test one with.
 //! * [`client`] sends exact bytes and sees the frames of the answer as they arrive.
 //! * `fixtures` are exchanges recorded between the real client and a mock of the provider.
 //! * `Trunkline` runs the real binary; [`canary`] finds secrets in what it wrote.
@@ -20,6 +21,8 @@ pub mod canary;
 pub mod claude;
 pub mod client;
 mod clock;
+#[cfg(feature = "testing")]
+pub mod codex;
 #[cfg(feature = "testing")]
 pub mod fixtures;
 mod headers;
@@ -35,9 +38,13 @@ pub mod sse;
 pub mod tls;
 pub mod tmp;
 pub mod upstream;
+#[cfg(feature = "testing")]
+pub mod websocket;
 mod wire;
 
 pub use claude::ClaudeApi;
+#[cfg(feature = "testing")]
+pub use codex::CodexApi;
 pub use headers::Headers;
 #[cfg(feature = "testing")]
 pub use process::Trunkline;

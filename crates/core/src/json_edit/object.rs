@@ -57,7 +57,12 @@ impl Object {
 
     /// The last member of this name, however its name is escaped.
     pub(super) fn last_named(&self, text: &[u8], name: &str) -> Option<&Member> {
-        self.members.iter().rev().find(|member| {
+        self.members.get(self.position(text, name)?)
+    }
+
+    /// Where that one stands among the members.
+    pub(super) fn position(&self, text: &[u8], name: &str) -> Option<usize> {
+        self.members.iter().rposition(|member| {
             let written = text.get(member.name.clone()).unwrap_or_default();
             serde_json::from_slice::<String>(written).is_ok_and(|read| read == name)
         })

@@ -213,3 +213,51 @@ proptest! {
 fn debug_shows_no_value() {
     assert!(!format!("{:?}", Edit::new(&["a"], "canary")).contains("canary"));
 }
+
+#[test]
+fn members_are_removed_with_what_held_them_apart() {
+    let removed = |text: &str| {
+        remove(text.as_bytes(), &["o"], "x").unwrap().map(|text| String::from_utf8(text).unwrap())
+    };
+    for (text, expected) in [
+        (r#"{"o":{"x":1,"a":2.0}}"#, r#"{"o":{"a":2.0}}"#),
+        (r#"{"o":{"a":2.0,"x":[1,{"x":2}]}}"#, r#"{"o":{"a":2.0}}"#),
+        (r#"{"o":{"a":1, "x":{} , "b":2}}"#, r#"{"o":{"a":1, "b":2}}"#),
+        (r#"{"o":{ "x":1 }}"#, r#"{"o":{ }}"#),
+        (r#"{"o":{"\u0078":1,"a":2,"x":3}}"#, r#"{"o":{"a":2}}"#),
+        ("{\"o\":{\n  \"x\": 1,\n  \"a\": 2\n}}", "{\"o\":{\n  \"a\": 2\n}}"),
+        ("{\"o\":{\n  \"a\": 1,\n  \"x\": 2\n}}", "{\"o\":{\n  \"a\": 1\n}}"),
+        (r#"{"o":{"x":0},"o":{"x":1}} "#, r#"{"o":{"x":0},"o":{}} "#),
+    ] {
+        assert_eq!(removed(text).as_deref(), Some(expected), "{text}");
+    }
+    for text in [r#"{"x":1}"#, r#"{"o":7}"#, r#"{"o":{"y":{"x":1}}}"#, r#"{"o":[{"x":1}]}"#] {
+        assert_eq!(removed(text), None, "{text}");
+    }
+    assert_eq!(remove(b"{", &[], "x"), Err(EditError::Invalid));
+    assert_eq!(remove(b"[]", &[], "x"), Err(EditError::NotAnObject));
+    assert_eq!(remove(br#"{"x":1}"#, &[], "x").unwrap().unwrap(), b"{}");
+}
+
+proptest! {
+    #[test]
+    fn what_is_removed_is_all_that_goes(members in prop::collection::vec(("[a-dx]", any::<i32>()), 0..8), pretty: bool) {
+        // Names may stand twice, so the text is made by hand.
+        let (open, lead, colon) = if pretty { ("{\n", "  ", ": ") } else { ("{", "", ":") };
+        let write = |members: &[(String, i32)]| {
+            let lines: Vec<String> = members.iter().map(|(name, value)| format!("{lead}\"{name}\"{colon}{value}")).collect();
+            format!("{open}{}{}}}", lines.join(if pretty { ",\n" } else { "," }), if pretty { "\n" } else { "" })
+        };
+        let kept: Vec<(String, i32)> = members.iter().filter(|(name, _)| name != "x").cloned().collect();
+        let removed = remove(write(&members).as_bytes(), &[], "x").unwrap();
+        prop_assert_eq!(removed.is_some(), kept.len() < members.len());
+        if let Some(removed) = removed {
+            let removed = String::from_utf8(removed).unwrap();
+            if kept.is_empty() {
+                prop_assert_eq!(removed.split_whitespace().collect::<String>(), "{}");
+            } else {
+                prop_assert_eq!(removed, write(&kept));
+            }
+        }
+    }
+}

@@ -20,13 +20,15 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use crate::fault::Fault;
 use crate::limits::LimitFacts;
-use crate::login::{Login, LoginError, Plan};
+use crate::login::{Login, LoginError, LoginKind, Plan};
 use crate::provider::{
-    Authorization, ClientMode, Disturbance, LoginFormat, MAX_SESSION_ID, OwnAnswer, PreparedAuthorization,
-    Probe, ProbeTarget, Profile, Provider, Route, WANTED_COUNT, login_format::refuses_by_code,
+    Authorization, ClientFile, ClientMode, Disturbance, LoginFormat, MAX_SESSION_ID, OwnAnswer,
+    PreparedAuthorization, Probe, ProbeTarget, Profile, Provider, Route, UpstreamBase, UpstreamTarget,
+    WANTED_COUNT, login_format::refuses_by_code,
 };
 use crate::refresh::{AnswerError, RefreshAnswer, RefreshKind, RefreshRequest};
 use crate::scan::{Found, Wanted};
+use crate::socket::SocketFacts;
 
 /// The Claude provider.
 #[derive(Debug, Clone, Copy)]
@@ -68,24 +70,40 @@ impl Provider for Claude {
     }
 
     fn wanted(&self) -> [Wanted; WANTED_COUNT] {
-        [Wanted::Top("model"), Wanted::Nested("metadata", "user_id")]
+        [Wanted::Top("model"), Wanted::Nested("metadata", "user_id"), Wanted::Nothing]
     }
 
     /// `x-claude-code-session-id`; else `metadata.user_id`: as JSON its `session_id`, else what follows the last
     /// `_session_` (fact sheet, 1.5).
-    fn session(&self, headers: &HeaderMap, body: &Found) -> Option<String> {
+    fn session(&self, headers: &HeaderMap, body: &[Found]) -> Option<String> {
         let is_one = |id: &str| (1..=MAX_SESSION_ID).contains(&id.len());
         if let Some(id) =
             headers.get(SESSION_ID).and_then(|value| value.to_str().ok()).filter(|id| is_one(id))
         {
             return Some(id.to_owned());
         }
-        let user_id = body.text()?;
+        let user_id = body.first()?.text()?;
         let id = match serde_json::from_str::<serde_json::Value>(user_id) {
             Ok(value) => value.get("session_id")?.as_str()?.to_owned(),
             Err(_) => user_id.rsplit_once("_session_")?.1.to_owned(),
         };
         is_one(&id).then_some(id)
+    }
+
+    fn upstream_target<'a>(&self, target: &'a str, _kind: LoginKind) -> UpstreamTarget<'a> {
+        UpstreamTarget { base: UpstreamBase::Api, target }
+    }
+
+    /// Nothing that the provider gives to a client names a credential.
+    fn credential_state(&self) -> Option<&'static HeaderName> {
+        None
+    }
+
+    /// Every instance reads the client's own header.
+    fn name_session(&self, _headers: &mut HeaderMap, _session: &str) {}
+
+    fn sockets(&self) -> Option<&'static dyn SocketFacts> {
+        None
     }
 
     fn authorize(&self, headers: &mut HeaderMap, prepared: &PreparedAuthorization) {
@@ -95,7 +113,11 @@ impl Provider for Claude {
         }
     }
 
-    fn prepare(&self, authorization: &Authorization) -> Option<PreparedAuthorization> {
+    fn prepare(
+        &self,
+        authorization: &Authorization,
+        _account_id: Option<&str>,
+    ) -> Option<PreparedAuthorization> {
         let (name, value, is_oauth) = match authorization {
             Authorization::OAuth(token) => {
                 (AUTHORIZATION, HeaderValue::try_from(format!("Bearer {}", token.expose())), true)
@@ -104,7 +126,7 @@ impl Provider for Claude {
         };
         let mut value = value.ok()?;
         value.set_sensitive(true);
-        Some(PreparedAuthorization { name, value, is_oauth })
+        Some(PreparedAuthorization { name, value, account: None, is_oauth })
     }
 
     fn is_limit_header(&self, name: &str) -> bool {
@@ -117,6 +139,11 @@ impl Provider for Claude {
 
     fn client_variables(&self, mode: ClientMode, base_url: &str, token: &str) -> Vec<(&'static str, String)> {
         client::variables(mode, base_url, token)
+    }
+
+    /// Its environment says it all.
+    fn client_file(&self, _base_url: &str, _token: &str) -> Option<ClientFile> {
+        None
     }
 
     fn cleared_variables(&self, mode: ClientMode) -> &'static [&'static str] {
@@ -188,7 +215,7 @@ impl LoginFormat for Claude {
 impl Claude {
     fn probe(self, path: &'static str, authorization: &Authorization) -> Option<Probe> {
         let mut headers = HeaderMap::new();
-        self.authorize(&mut headers, &self.prepare(authorization)?);
+        self.authorize(&mut headers, &self.prepare(authorization, None)?);
         Some(Probe { target: ProbeTarget::Api(path), headers })
     }
 }

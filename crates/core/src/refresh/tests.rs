@@ -6,7 +6,7 @@ use super::*;
 use crate::login::{Login, LoginIdentity};
 use crate::provider::LoginFormat;
 use crate::provider::claude::Claude;
-use crate::provider::codex::CodexLogin;
+use crate::provider::codex::Codex;
 use crate::secret::Secret;
 
 fn at(seconds: u64) -> SystemTime {
@@ -231,7 +231,7 @@ fn judged(format: &dyn LoginFormat, status: u16, retry_after: Option<&str>, body
 #[test]
 fn every_row_of_the_table() {
     use RefreshFailure::{RefusedForGood, TooManyRequests, Unreachable, Unusable};
-    let (claude, codex): (&dyn LoginFormat, &dyn LoginFormat) = (&Claude, &CodexLogin);
+    let (claude, codex): (&dyn LoginFormat, &dyn LoginFormat) = (&Claude, &Codex);
     let date = httpdate::fmt_http_date(at(90));
     for format in [claude, codex] {
         let judge = |status, retry_after: Option<&str>, body: &str| judged(format, status, retry_after, body);

@@ -133,3 +133,25 @@ proptest! {
         prop_assert_eq!(whole.found(0), pieces.found(0));
     }
 }
+
+#[test]
+fn values_are_kept_as_they_are_written_where_they_are_wanted() {
+    let value = |text: &str| {
+        let mut scan = BodyScan::new([Wanted::Value("v"), Wanted::Nothing]);
+        text.as_bytes().chunks(1).for_each(|piece| scan.push(piece));
+        assert!(
+            !scan.is_satisfied() || *scan.found(0) != Found::Nothing || scan.progress() != Progress::Reading
+        );
+        assert_eq!(*scan.found(1), Found::Nothing);
+        scan.found(0).clone()
+    };
+    let scalar = |text: &str| Found::Scalar(text.to_owned());
+    assert_eq!(value(r#"{"v":false}"#), scalar("false"));
+    assert_eq!(value(r#"{"a":true,"v" : -1.5e3 ,"b":null}"#), scalar("-1.5e3"));
+    assert_eq!(value(r#"{"v":"x"}"#), text("x"));
+    assert_eq!(value(r#"{"v":null,"v":null}"#), Found::Unclear);
+    assert_eq!(value(r#"{"v":[false]}"#), Found::Unclear);
+    assert_eq!(value(&format!(r#"{{"v":{}}}"#, "1".repeat(MAX_SCALAR))), scalar(&"1".repeat(MAX_SCALAR)));
+    assert_eq!(value(&format!(r#"{{"v":{}}}"#, "1".repeat(MAX_SCALAR + 1))), Found::Unclear);
+    assert_eq!(value(r#"{"a":{"v":1}}"#), Found::Nothing);
+}

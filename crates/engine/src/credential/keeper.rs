@@ -152,7 +152,7 @@ impl Keeper {
             }
             (None, Some(authorization)) => {
                 let authorization = authorization.clone();
-                keeper.hold(&authorization, now);
+                keeper.hold(&authorization, None, now);
             }
             (None, None) => {}
         }
@@ -504,7 +504,7 @@ impl Keeper {
 
     /// Takes a login into use. `is_refreshed`: it ends a refresh.
     fn take(&mut self, login: &Login, is_refreshed: bool, now: SystemTime) {
-        if !self.hold(&authorization_of(login), now) {
+        if !self.hold(&authorization_of(login), login.account_id.as_deref(), now) {
             return;
         }
         let facts = LoginFacts::of(login);
@@ -521,13 +521,13 @@ impl Keeper {
     }
 
     /// Makes the headers of an authorization. Whether that could be done.
-    fn hold(&mut self, authorization: &Authorization, now: SystemTime) -> bool {
+    fn hold(&mut self, authorization: &Authorization, account_id: Option<&str>, now: SystemTime) -> bool {
         let (Authorization::OAuth(token) | Authorization::ApiKey(token)) = authorization;
         let digest = digest(token);
         if self.held.as_ref().is_some_and(|held| held.token.same(&digest)) {
             return true;
         }
-        if let Some(prepared) = self.provider.prepare(authorization) {
+        if let Some(prepared) = self.provider.prepare(authorization, account_id) {
             self.held = Some(Arc::new(Held { authorization: prepared, token: digest }));
             return true;
         }

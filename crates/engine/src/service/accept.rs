@@ -59,7 +59,10 @@ impl Service {
         };
         let (asks_model, needs_path) = match self.provider.route(&parts.method, path) {
             Route::Hello => return Ok(Accepted::Hello),
-            Route::Unknown => return Err(unknown(path)),
+            // Of these the engine serves none yet; no service that it serves has them.
+            Route::Unknown | Route::ForwardWithApiKey | Route::Socket | Route::Usage => {
+                return Err(unknown(path));
+            }
             Route::Forward { asks_model } => (asks_model, None),
             // Whatever it is, if its body names a model then that model must be allowed.
             Route::OnlyIfAllowed => (parts.method == http::Method::POST, Some(path.to_owned())),

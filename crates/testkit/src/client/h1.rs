@@ -158,13 +158,29 @@ impl Connection {
     /// Reads bytes of the body as soon as they are there, also of a chunk that is not whole. `None` at the end
     /// or before trailers: [`Connection::frame`] tells which.
     pub async fn data(&mut self) -> io::Result<Option<Bytes>> {
+        bounded("more of an answer", self.next_data()).await?
+    }
+
+    #[cfg(feature = "testing")]
+    /// The same, however long it takes.
+    pub(crate) async fn data_unbounded(&mut self) -> io::Result<Option<Bytes>> {
+        self.next_data().await
+    }
+
+    #[cfg(feature = "testing")]
+    /// How the body ended, if it has.
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        self.end
+    }
+
+    async fn next_data(&mut self) -> io::Result<Option<Bytes>> {
         if !self.partial.is_empty() {
             return Ok(Some(self.partial.split().freeze()));
         }
         if self.end.is_some() || self.trailers.is_some() {
             return Ok(None);
         }
-        match bounded("more of an answer", self.reader.piece()).await? {
+        match self.reader.piece().await {
             Ok(Piece::Data { bytes, .. }) => return Ok(Some(bytes)),
             Ok(Piece::Trailers(trailers)) => self.trailers = Some(trailers),
             Ok(Piece::End) => self.end = Some(Ended::Complete),

@@ -66,6 +66,18 @@ impl Request {
         self.header(name, value)
     }
 
+    #[cfg(feature = "testing")]
+    /// The first value of `name`.
+    pub fn header_value(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)
+    }
+
+    /// Removes every line of that name.
+    pub fn without_header(mut self, name: &str) -> Self {
+        self.headers.remove(name);
+        self
+    }
+
     /// Adds `Authorization: Bearer`.
     pub fn bearer(self, token: &str) -> Self {
         self.header("Authorization", &format!("Bearer {token}"))

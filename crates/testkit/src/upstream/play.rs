@@ -8,6 +8,8 @@ use super::event::EventKind;
 use super::request::ReceivedRequest;
 use super::script::{Cut, Script, Step};
 use crate::headers::Headers;
+#[cfg(feature = "testing")]
+use crate::websocket::{Held, Link, Outgoing};
 use crate::wire::{self, Framing};
 
 /// How an answer ended.
@@ -100,11 +102,44 @@ impl<O: Output> Player<'_, O> {
                     self.request.gone().wait().await;
                     return Ok(Finish::Gone);
                 }
+                #[cfg(feature = "testing")]
+                Step::Converse(held) => {
+                    if let Some(cut) = self.converse(held).await? {
+                        return Ok(Finish::Cut(cut));
+                    }
+                }
                 Step::Reset => return Ok(Finish::Cut(Cut::Reset)),
                 Step::Close => return Ok(Finish::Cut(Cut::Close)),
             }
         }
         if answered { self.end(&Headers::new()).await } else { Ok(Finish::Cut(Cut::Close)) }
+    }
+
+    #[cfg(feature = "testing")]
+    async fn converse(&mut self, held: &Held) -> io::Result<Option<Cut>> {
+        // One write at a time: whoever writes waits for it.
+        let (out, mut outgoing) = tokio::sync::mpsc::channel(1);
+        let mut talk = held.0.converse(Link::server(self.request.clone(), out));
+        let mut is_over = false;
+        loop {
+            tokio::select! {
+                biased;
+                next = outgoing.recv() => match next {
+                    Some(Outgoing::Bytes(bytes, written)) => {
+                        self.output.raw(bytes).await?;
+                        let _ = written.send(());
+                    }
+                    Some(Outgoing::Cut(cut)) => return Ok(Some(cut)),
+                    // The conversation has let go of its end.
+                    None if is_over => return Ok(None),
+                    None => {
+                        talk.as_mut().await;
+                        return Ok(None);
+                    }
+                },
+                () = &mut talk, if !is_over => is_over = true,
+            }
+        }
     }
 
     async fn head(&mut self, status: u16, headers: &Headers, following: &[Step]) -> io::Result<()> {

@@ -144,6 +144,20 @@ impl ReceivedRequest {
         self.until("bytes in a tunnel", |body| body.tunnel.len() >= count).await
     }
 
+    #[cfg(feature = "testing")]
+    /// What came after a 101 behind the first `taken` bytes, as soon as there is something; empty when the client has gone.
+    pub(crate) async fn tunnel_behind(&self, taken: usize) -> Bytes {
+        let mut body = self.0.body.subscribe();
+        let more = body.wait_for(|body| body.tunnel.len() > taken);
+        tokio::select! {
+            biased;
+            _ = more => {}
+            () = self.0.gone.wait() => {}
+        }
+        let body = self.0.body.borrow();
+        Bytes::copy_from_slice(body.tunnel.get(taken..).unwrap_or_default())
+    }
+
     async fn until(&self, what: &str, met: impl FnMut(&Body) -> bool) -> io::Result<()> {
         let mut body = self.0.body.subscribe();
         // The sender lives in `self`, so that only the bound can end the wait.

@@ -11,6 +11,8 @@ use crate::headers::Headers;
 use crate::signal::Signal;
 #[cfg(feature = "testing")]
 use crate::sse;
+#[cfg(feature = "testing")]
+use crate::websocket::{Conversation, Held};
 
 /// One step of an answer.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub(super) enum Step {
     Stall,
     Reset,
     Close,
+    #[cfg(feature = "testing")]
+    Converse(Held),
 }
 
 /// How an answer is cut.
@@ -188,6 +192,12 @@ impl Script {
     /// Closes the connection.
     pub fn close(self) -> Self {
         self.step(Step::Close)
+    }
+
+    #[cfg(feature = "testing")]
+    /// Holds a conversation, behind a 101 ([`crate::websocket::accept`]); HTTP/1.1 only.
+    pub fn converse(self, conversation: impl Conversation) -> Self {
+        self.step(Step::Converse(Held(std::sync::Arc::new(conversation))))
     }
 
     /// Ends the answer as HTTP has it, here; what follows in the script is not done. The same happens at the

@@ -36,7 +36,7 @@ fn routes() {
 
 #[test]
 fn the_oauth_beta_is_added_once_and_only_where_it_is_missing() {
-    let oauth = Claude.prepare(&Authorization::OAuth(Secret::new("token"))).unwrap();
+    let oauth = Claude.prepare(&Authorization::OAuth(Secret::new("token")), None).unwrap();
     let with = |betas: &[&'static str]| {
         let mut headers = HeaderMap::new();
         for beta in betas {
@@ -58,28 +58,28 @@ fn the_oauth_beta_is_added_once_and_only_where_it_is_missing() {
 #[test]
 fn each_kind_of_credential_sets_its_header() {
     let mut headers = HeaderMap::new();
-    Claude.authorize(&mut headers, &Claude.prepare(&Authorization::OAuth(Secret::new("t"))).unwrap());
+    Claude.authorize(&mut headers, &Claude.prepare(&Authorization::OAuth(Secret::new("t")), None).unwrap());
     assert_eq!(headers.get("authorization").unwrap(), "Bearer t");
     assert!(headers.get("authorization").unwrap().is_sensitive());
 
     let mut headers = map(&[("anthropic-beta", "a")]);
-    Claude.authorize(&mut headers, &Claude.prepare(&Authorization::ApiKey(Secret::new("k"))).unwrap());
+    Claude.authorize(&mut headers, &Claude.prepare(&Authorization::ApiKey(Secret::new("k")), None).unwrap());
     assert_eq!(headers, map(&[("anthropic-beta", "a"), ("x-api-key", "k")]));
 
-    assert!(Claude.prepare(&Authorization::ApiKey(Secret::new("a\nb"))).is_none());
+    assert!(Claude.prepare(&Authorization::ApiKey(Secret::new("a\nb")), None).is_none());
 }
 
 #[test]
 fn sessions_are_found_in_every_spelling() {
     let body = |text: &str| Found::Text(text.to_owned());
     assert_eq!(
-        Claude.session(&map(&[("x-claude-code-session-id", "s1")]), &body("x_session_s2")).as_deref(),
+        Claude.session(&map(&[("x-claude-code-session-id", "s1")]), &[body("x_session_s2")]).as_deref(),
         Some("s1")
     );
     let json = body(r#"{"device_id":"d","account_uuid":"","session_id":"s3"}"#);
-    assert_eq!(Claude.session(&map(&[]), &json).as_deref(), Some("s3"));
+    assert_eq!(Claude.session(&map(&[]), &[json]).as_deref(), Some("s3"));
     assert_eq!(
-        Claude.session(&map(&[]), &body("user_a_account_b_session_c_session_s4")).as_deref(),
+        Claude.session(&map(&[]), &[body("user_a_account_b_session_c_session_s4")]).as_deref(),
         Some("s4")
     );
     for nothing in [
@@ -92,7 +92,7 @@ fn sessions_are_found_in_every_spelling() {
         body("[]"),
         body("a_session_"),
     ] {
-        assert_eq!(Claude.session(&map(&[]), &nothing), None);
+        assert_eq!(Claude.session(&map(&[]), &[nothing]), None);
     }
 }
 
@@ -101,11 +101,11 @@ fn a_session_id_that_no_client_would_make_is_none() {
     let long = "s".repeat(MAX_SESSION_ID + 1);
     let mut headers = HeaderMap::new();
     headers.insert(SESSION_ID, HeaderValue::from_str(&long).unwrap());
-    assert_eq!(Claude.session(&headers, &Found::Nothing), None);
-    assert_eq!(Claude.session(&map(&[]), &Found::Text(format!("x_session_{long}"))), None);
+    assert_eq!(Claude.session(&headers, &[]), None);
+    assert_eq!(Claude.session(&map(&[]), &[Found::Text(format!("x_session_{long}"))]), None);
     let longest = &long[1..];
     headers.insert(SESSION_ID, HeaderValue::from_str(longest).unwrap());
-    assert_eq!(Claude.session(&headers, &Found::Nothing).as_deref(), Some(longest));
+    assert_eq!(Claude.session(&headers, &[]).as_deref(), Some(longest));
 }
 
 #[test]

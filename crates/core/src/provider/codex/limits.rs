@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::Codex;
 use crate::limits::{Aggregate, LimitFacts, NoCandidate, Readings, Refusal, RefusedAnswer, View};
 use crate::provider::OwnAnswer;
 
@@ -25,11 +26,7 @@ const BASE_LIMIT: &str = "codex";
 /// In which instances tell each other the weight of a pool (federation.md).
 const PLAN_WEIGHT: &str = "x-ocm-plan-weight";
 
-/// What Codex says about limits.
-#[derive(Debug, Clone, Copy)]
-pub struct CodexLimits;
-
-impl LimitFacts for CodexLimits {
+impl LimitFacts for Codex {
     /// limits.md, *Rate-limit headers that a client sees*; other `x-codex-*` pass.
     fn is_limit_header(&self, name: &str) -> bool {
         let Some(rest) = name.strip_prefix("x-") else { return false };

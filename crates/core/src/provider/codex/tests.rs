@@ -41,7 +41,7 @@ fn file() -> Value {
 }
 
 fn read(file: &Value) -> Result<Login, LoginError> {
-    CodexLogin.read_login(file.to_string().as_bytes())
+    Codex.read_login(file.to_string().as_bytes())
 }
 
 fn login() -> Login {
@@ -69,8 +69,8 @@ fn a_key_is_used_only_where_there_are_no_tokens() {
     assert_eq!((key.kind, key.access_token.expose()), (LoginKind::ApiKey, "sk-FAKE"));
     assert_eq!(key.expires_at, None);
     assert!(!key.needs_refresh(at(9_999_999)));
-    assert!(CodexLogin.refresh_request(&key, RefreshKind::Forced).is_none());
-    assert!(CodexLogin.usage_poll(&key).is_none(), "API keys are not polled");
+    assert!(Codex.refresh_request(&key, RefreshKind::Forced).is_none());
+    assert!(Codex.usage_poll(&key).is_none(), "API keys are not polled");
     assert_eq!(read(&json!({"OPENAI_API_KEY": "sk-FAKE"})).unwrap().kind, LoginKind::ApiKey);
     let mut both = file();
     both["OPENAI_API_KEY"] = json!("sk-FAKE");
@@ -144,7 +144,7 @@ fn the_request_is_the_clients() {
     let kinds = [RefreshKind::Proactive, RefreshKind::Forced];
     for (line, kind) in RECORDED.lines().zip(kinds) {
         let exchange: Value = serde_json::from_str(line).unwrap();
-        let request = CodexLogin.refresh_request(&login(), kind).unwrap();
+        let request = Codex.refresh_request(&login(), kind).unwrap();
         assert_eq!(request.body.expose(), exchange["request"]["body"].to_string());
         assert_eq!(
             request.body.expose().len(),
@@ -159,11 +159,11 @@ fn a_recorded_refusal() {
     let exchange: Value = serde_json::from_str(RECORDED.lines().nth(1).unwrap()).unwrap();
     let body = exchange["response"]["body"].to_string();
     let answer = TokenAnswer { status: 401, retry_after: None, body: body.as_bytes() };
-    assert_eq!(judge(&CodexLogin, &login(), &answer, at(0)).unwrap_err(), RefreshFailure::RefusedForGood);
+    assert_eq!(judge(&Codex, &login(), &answer, at(0)).unwrap_err(), RefreshFailure::RefusedForGood);
 }
 
 fn answered(raw: &Value) -> Result<RefreshAnswer, AnswerError> {
-    CodexLogin.read_refresh_answer(&login(), raw.to_string().as_bytes(), at(0))
+    Codex.read_refresh_answer(&login(), raw.to_string().as_bytes(), at(0))
 }
 
 #[test]
@@ -225,17 +225,17 @@ fn what_is_written_reads_back_as_what_is_used() {
 
 #[test]
 fn polls_and_plans() {
-    let poll = CodexLogin.usage_poll(&login()).unwrap();
+    let poll = Codex.usage_poll(&login()).unwrap();
     assert_eq!(poll.target, ProbeTarget::UsageUrl);
     assert_eq!(poll.headers.get("chatgpt-account-id").unwrap(), "acct-FAKE-0001");
     assert_eq!(poll.headers.get("authorization").unwrap(), &format!("Bearer {}", access(600)));
     assert!(!format!("{poll:?}").contains(&access(600)));
     let mut odd = login();
     odd.account_id = Some("a\nb".into());
-    assert!(CodexLogin.usage_poll(&odd).is_none());
-    let check = CodexLogin.authorization_check(&Authorization::ApiKey(Secret::new("k"))).unwrap();
+    assert!(Codex.usage_poll(&odd).is_none());
+    let check = Codex.authorization_check(&Authorization::ApiKey(Secret::new("k"))).unwrap();
     assert_eq!((check.target, check.headers.len()), (ProbeTarget::Api("/v1/models"), 1));
-    assert!(CodexLogin.profile_request(&login()).is_none());
+    assert!(Codex.profile_request(&login()).is_none());
     for (plan, weight) in [
         ("promax", 25),
         ("pro", 10),
@@ -245,17 +245,17 @@ fn polls_and_plans() {
         ("x", 1),
     ] {
         let plan = Plan { subscription: Some(plan.into()), tier: None };
-        assert_eq!(CodexLogin.plan_weight(&plan), weight);
+        assert_eq!(Codex.plan_weight(&plan), weight);
     }
-    assert_eq!(CodexLogin.plan_weight(&Plan::default()), 1);
+    assert_eq!(Codex.plan_weight(&Plan::default()), 1);
 }
 
 proptest! {
     #[test]
     fn no_file_and_no_answer_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), claims in any::<Vec<u8>>(), tail in any::<String>()) {
         use base64::Engine as _;
-        let _ = CodexLogin.read_login(&bytes);
-        let _ = CodexLogin.read_refresh_answer(&login(), &bytes, at(0));
+        let _ = Codex.read_login(&bytes);
+        let _ = Codex.read_refresh_answer(&login(), &bytes, at(0));
         let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&claims);
         for token in [format!("a.{payload}.b"), format!("a.{tail}.b"), tail] {
             let mut odd = file();
@@ -263,7 +263,7 @@ proptest! {
             odd["tokens"]["id_token"] = json!(token);
             odd["last_refresh"] = json!(token);
             if let Ok(login) = read(&odd) {
-                let _ = (login.needs_refresh(at(0)), CodexLogin.usage_poll(&login));
+                let _ = (login.needs_refresh(at(0)), Codex.usage_poll(&login));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::value::RawValue;
 
-use super::CodexLimits;
+use super::Codex;
 use crate::limits::json::Object;
 use crate::limits::{LimitFacts as _, View};
 
@@ -24,7 +24,7 @@ pub fn replace_event_headers(event: &[u8], view: &View<'_>) -> Option<String> {
         .filter(|(name, _)| !is_limit(name))
         .map(|(name, value)| (name.to_owned(), value.get().to_owned()))
         .collect();
-    for (name, value) in CodexLimits.shown_headers(view) {
+    for (name, value) in Codex.shown_headers(view) {
         let text = serde_json::to_string(value.to_str().ok()?).ok()?;
         kept.push((name.as_str().to_owned(), text));
     }
@@ -35,7 +35,7 @@ pub fn replace_event_headers(event: &[u8], view: &View<'_>) -> Option<String> {
 }
 
 fn is_limit(name: &str) -> bool {
-    CodexLimits.is_limit_header(&name.to_ascii_lowercase())
+    Codex.is_limit_header(&name.to_ascii_lowercase())
 }
 
 fn write<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {

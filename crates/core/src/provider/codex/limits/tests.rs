@@ -36,15 +36,15 @@ fn value(percent: f64, minutes: Option<u64>, resets_at: Option<u64>) -> Reading 
 }
 
 fn read(headers: &HeaderMap) -> Readings {
-    CodexLimits.read_headers(StatusCode::OK, headers, at(NOW))
+    Codex.read_headers(StatusCode::OK, headers, at(NOW))
 }
 
 fn read_event(event: &Value) -> Readings {
-    CodexLimits.read_event(event.to_string().as_bytes(), at(NOW))
+    Codex.read_event(event.to_string().as_bytes(), at(NOW))
 }
 
 fn read_usage(body: &Value) -> Readings {
-    CodexLimits.read_usage(body.to_string().as_bytes(), at(NOW)).unwrap()
+    Codex.read_usage(body.to_string().as_bytes(), at(NOW)).unwrap()
 }
 
 fn limit(id: &str) -> LimitScope {
@@ -84,7 +84,7 @@ fn recorded_families_are_read() {
     assert_eq!(readings.scoped[0].scope, limit("codex_bengalfox"));
     assert_eq!(readings.scoped[0].windows.five_hour, value(7.0, Some(FIVE_HOURS), short));
     assert_eq!((readings.plan_type.as_deref(), readings.ignored), (Some("pro"), 0));
-    let upgrade = CodexLimits.read_headers(StatusCode::SWITCHING_PROTOCOLS, &headers_of(&exchange), at(NOW));
+    let upgrade = Codex.read_headers(StatusCode::SWITCHING_PROTOCOLS, &headers_of(&exchange), at(NOW));
     assert_eq!(upgrade, Readings::default());
 }
 
@@ -186,7 +186,7 @@ fn the_usage_answer_is_read() {
     assert!(nothing.lists_all_limits && !nothing.carries_data());
     assert_eq!(read_usage(&json!({})), Readings::default());
     for bad in [&b""[..], b"[]", b"no"] {
-        assert_eq!(CodexLimits.read_usage(bad, at(NOW)), None);
+        assert_eq!(Codex.read_usage(bad, at(NOW)), None);
     }
 }
 
@@ -225,7 +225,7 @@ fn hostile_values_are_ignored_and_counted() {
     assert_eq!((twice.carries_data(), twice.ignored), (false, 1));
     let body = br#"{"rate_limit":{"primary_window":{"used_percent":1e400},"secondary_window":{"used_percent":3}},
         "additional_rate_limits":[1,{"metered_feature":"a b","rate_limit":{"primary_window":{"used_percent":1}}}]}"#;
-    let readings = CodexLimits.read_usage(body, at(NOW)).unwrap();
+    let readings = Codex.read_usage(body, at(NOW)).unwrap();
     assert_eq!((readings.base.weekly, readings.ignored), (value(3.0, None, None), 3));
     let many: Vec<String> = (0..40).map(|n| format!("x-f{n}-primary-used-percent")).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "1")).collect();
@@ -260,7 +260,7 @@ fn refusal_of(headers: &HeaderMap, body: &str, model: Option<&str>, is_api_key: 
     let error = ErrorBody::parse(body.as_bytes());
     let answer =
         RefusedAnswer { status: StatusCode::TOO_MANY_REQUESTS, headers, error: &error, model, is_api_key };
-    CodexLimits.refusal(&answer, at(NOW)).unwrap()
+    Codex.refusal(&answer, at(NOW)).unwrap()
 }
 
 fn usage_limit(headers: &[(&str, &str)], resets_at: Option<u64>) -> Refusal {
@@ -374,7 +374,7 @@ fn other_refusals() {
         model: None,
         is_api_key: false,
     };
-    assert_eq!(CodexLimits.refusal(&fine, at(NOW)), None);
+    assert_eq!(Codex.refusal(&fine, at(NOW)), None);
 }
 
 #[test]
@@ -391,7 +391,7 @@ fn which_headers_are_limits() {
         "x-other-primary-window-minutes",
         PLAN_WEIGHT,
     ] {
-        assert!(CodexLimits.is_limit_header(name), "{name}");
+        assert!(Codex.is_limit_header(name), "{name}");
     }
     for name in [
         "x-codex-turn-state",
@@ -405,7 +405,7 @@ fn which_headers_are_limits() {
         "x-codex-active-limits",
         "x-",
     ] {
-        assert!(!CodexLimits.is_limit_header(name), "{name}");
+        assert!(!Codex.is_limit_header(name), "{name}");
     }
 }
 
@@ -468,14 +468,14 @@ proptest! {
 
     #[test]
     fn any_body_and_event(bytes in prop::collection::vec(any::<u8>(), 0..200), number: f64, reset: i64) {
-        let _ = (CodexLimits.read_usage(&bytes, at(NOW)), CodexLimits.read_event(&bytes, at(NOW)), event_headers(&bytes));
+        let _ = (Codex.read_usage(&bytes, at(NOW)), Codex.read_event(&bytes, at(NOW)), event_headers(&bytes));
         let window = format!(r#"{{"used_percent":{number:?},"reset_at":{reset}}}"#);
         let usage = format!(r#"{{"rate_limit":{{"primary_window":{window},"secondary_window":{{"used_percent":5}}}}}}"#);
-        if let Some(readings) = CodexLimits.read_usage(usage.as_bytes(), at(NOW)) {
+        if let Some(readings) = Codex.read_usage(usage.as_bytes(), at(NOW)) {
             prop_assert_eq!(readings.base.weekly, value(5.0, None, None));
         }
         let event = format!(r#"{{"type":"codex.rate_limits","rate_limits":{{"primary":{window}}}}}"#);
-        let readings = CodexLimits.read_event(event.as_bytes(), at(NOW));
+        let readings = Codex.read_event(event.as_bytes(), at(NOW));
         prop_assert!(readings.scoped.is_empty());
     }
 }

@@ -29,7 +29,7 @@ fn view(aggregate: &Aggregate) -> View<'_> {
 }
 
 fn lines(view: &View<'_>) -> Vec<String> {
-    let headers = CodexLimits.shown_headers(view).into_iter();
+    let headers = Codex.shown_headers(view).into_iter();
     headers.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
 }
 
@@ -74,12 +74,12 @@ fn the_usage_answer_is_in_the_providers_shape() {
         "credits": null,
         "additional_rate_limits": null,
     });
-    assert_eq!(json_of(&CodexLimits.usage_body(&pool, at(NOW))), expected);
+    assert_eq!(json_of(&Codex.usage_body(&pool, at(NOW))), expected);
     let spent = Aggregate {
         is_usable: false,
         ..aggregate(window(100.0, None), AggregateWindow { is_known: false, ..window(0.0, None) })
     };
-    let body = json_of(&CodexLimits.usage_body(&spent, at(NOW)));
+    let body = json_of(&Codex.usage_body(&spent, at(NOW)));
     assert_eq!(body["rate_limit"]["limit_reached"], true);
     assert_eq!(
         (&body["rate_limit"]["primary_window"]["used_percent"], &body["rate_limit"]["secondary_window"]),
@@ -90,15 +90,15 @@ fn the_usage_answer_is_in_the_providers_shape() {
 #[test]
 fn the_event_of_a_socket() {
     let pool = aggregate(window(41.25, Some(NOW + 900)), window(12.0, None));
-    let event = CodexLimits.shown_event(&view(&pool)).unwrap();
+    let event = Codex.shown_event(&view(&pool)).unwrap();
     let value = json_of(event.as_bytes());
     let primary = json!({"used_percent": 41.25, "window_minutes": 300, "reset_after_seconds": 900, "reset_at": NOW + 900});
     assert_eq!(value["rate_limits"]["primary"], primary);
     assert_eq!(value["rate_limits"]["secondary"], json!({"used_percent": 12, "window_minutes": 10_080}));
     assert_eq!((&value["type"], value.get("plan_weight")), (&json!("codex.rate_limits"), None));
-    let peer = CodexLimits.shown_event(&View { is_peer: true, ..view(&pool) }).unwrap();
+    let peer = Codex.shown_event(&View { is_peer: true, ..view(&pool) }).unwrap();
     assert_eq!(json_of(peer.as_bytes())["plan_weight"], 10);
-    let readings = CodexLimits.read_event(peer.as_bytes(), at(NOW));
+    let readings = Codex.read_event(peer.as_bytes(), at(NOW));
     assert_eq!(readings.base.five_hour, super::value(41.25, Some(FIVE_HOURS), Some(NOW + 900)));
     assert_eq!((readings.plan_weight, readings.ignored), (Some(10.0), 0));
 }
@@ -107,12 +107,12 @@ fn the_event_of_a_socket() {
 fn our_429_is_one_clean_message() {
     let limited = Limited { claim: Some(Claim::Base(BaseWindow::FiveHour)), until: Some(at(NOW + 900)) };
     let answer = NoCandidate::new(Some("bob"), None, &[("a", Obstacle::Limited(limited))], at(NOW));
-    let own = CodexLimits.no_candidate(&answer, "", at(NOW));
+    let own = Codex.no_candidate(&answer, "", at(NOW));
     let expected = json!({"error": {"type": "usage_limit_reached", "message": answer.message, "plan_type": "unknown", "resets_at": NOW + 900}});
     assert_eq!((own.status.as_u16(), json_of(&own.body)), (429, expected));
     let gone = Obstacle::Unavailable { reason: "logged out".to_owned() };
     let answer = NoCandidate::new(Some("bob"), None, &[("a", gone)], at(NOW));
-    let own = CodexLimits.no_candidate(&answer, "", at(NOW));
+    let own = Codex.no_candidate(&answer, "", at(NOW));
     assert_eq!((own.status.as_u16(), &json_of(&own.body)["error"]["code"]), (503, &json!("no_credential")));
     // Another instance that reads our answer knows what refused.
     let spent =
@@ -121,8 +121,8 @@ fn our_429_is_one_clean_message() {
     let answer = NoCandidate::new(None, None, &[("a", Obstacle::Limited(limited))], at(NOW));
     let mut headers = HeaderMap::new();
     let view = View { is_429: true, no_candidate: Some(&answer), ..view(&spent) };
-    headers.extend(CodexLimits.shown_headers(&view));
-    let body = CodexLimits.no_candidate(&answer, "", at(NOW)).body;
+    headers.extend(Codex.shown_headers(&view));
+    let body = Codex.no_candidate(&answer, "", at(NOW)).body;
     let refusal = refusal_of(&headers, std::str::from_utf8(&body).unwrap(), None, false);
     assert_eq!(refusal, base(Some(Some(NOW + 900)), None, Some(NOW + 900)));
 }
@@ -158,13 +158,13 @@ proptest! {
     fn headers_event_and_body_are_read_back(five in 0.0..=100.0_f64, seven in 0.0..=100.0_f64, reset in 1_u64..3_000_000) {
         let pool = aggregate(window(five, Some(NOW + reset)), window(seven, None));
         let mut headers = HeaderMap::new();
-        headers.extend(CodexLimits.shown_headers(&view(&pool)));
-        let event = CodexLimits.shown_event(&view(&pool)).unwrap();
-        let body = CodexLimits.usage_body(&pool, at(NOW));
+        headers.extend(Codex.shown_headers(&view(&pool)));
+        let event = Codex.shown_event(&view(&pool)).unwrap();
+        let body = Codex.usage_body(&pool, at(NOW));
         for (readings, precision) in [
             (read(&headers), 0.01),
-            (CodexLimits.read_event(event.as_bytes(), at(NOW)), 0.01),
-            (CodexLimits.read_usage(&body, at(NOW)).unwrap(), 1.0),
+            (Codex.read_event(event.as_bytes(), at(NOW)), 0.01),
+            (Codex.read_usage(&body, at(NOW)).unwrap(), 1.0),
         ] {
             prop_assert_eq!(readings.ignored, 0);
             for (which, percent) in [(BaseWindow::FiveHour, five), (BaseWindow::Weekly, seven)] {
@@ -192,11 +192,11 @@ proptest! {
             let headers = replaced["headers"].as_object().unwrap();
             prop_assert!(headers.values().all(Value::is_string));
             prop_assert_eq!(&headers["x-codex-primary-used-percent"], "41.00");
-            for name in names.iter().filter(|name| !CodexLimits.is_limit_header(name)) {
+            for name in names.iter().filter(|name| !Codex.is_limit_header(name)) {
                 prop_assert_eq!(&headers[name], &event["x"]);
             }
         } else {
-            prop_assert!(names.iter().all(|name| !CodexLimits.is_limit_header(name)));
+            prop_assert!(names.iter().all(|name| !Codex.is_limit_header(name)));
         }
     }
 }

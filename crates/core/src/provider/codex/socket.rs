@@ -1,0 +1,142 @@
+//! What a message on Codex's WebSocket is (codex.md, *WebSocket*; fact sheet, 3): by a scan for `type` and the few members
+//! that matter, in one pass, without parsing the rest.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::limits::event_headers;
+use super::{Codex, TURN_STATE, envelope};
+use crate::json_edit;
+use crate::provider::{MAX_SESSION_ID, OwnAnswer};
+use crate::scan::{BodyScan, Found, Progress, Wanted};
+use crate::secret::Secret;
+use crate::socket::{ClientMessage, Create, SocketFacts, TurnState, UpstreamEvent};
+
+/// The version of the protocol, which the client names in its upgrade (fact sheet, 3).
+const BETA: HeaderName = HeaderName::from_static("openai-beta");
+const BETA_VERSION: HeaderValue = HeaderValue::from_static("responses_websockets=2026-02-06");
+
+/// Where a client keeps what it tells of itself, the turn state among it.
+const CLIENT_METADATA: &str = "client_metadata";
+const TURN_STATE_KEY: &str = "x-codex-turn-state";
+
+/// The member that says what a message is.
+const KIND: Wanted = Wanted::Top("type");
+
+/// What is read of a client's message, by position.
+const CLIENT: [Wanted; 8] = [
+    KIND,
+    Wanted::Value("generate"),
+    Wanted::Value("model"),
+    Wanted::Value("service_tier"),
+    Wanted::Value("previous_response_id"),
+    Wanted::Nested(CLIENT_METADATA, "session_id"),
+    Wanted::Top("prompt_cache_key"),
+    Wanted::Nested(CLIENT_METADATA, TURN_STATE_KEY),
+];
+
+impl SocketFacts for Codex {
+    fn complete_upgrade(&self, headers: &mut HeaderMap) {
+        if !headers.contains_key(BETA) {
+            headers.insert(BETA, BETA_VERSION);
+        }
+    }
+
+    fn read_client(&self, message: &[u8]) -> ClientMessage {
+        let mut scan = BodyScan::new(CLIENT);
+        scan.push(message);
+        client_message(&scan)
+    }
+
+    fn read_upstream(&self, message: &[u8]) -> UpstreamEvent {
+        let mut scan = BodyScan::new([KIND]);
+        scan.push(message);
+        if scan.progress() != Progress::Ended {
+            return UpstreamEvent::Output;
+        }
+        match scan.found(0).text() {
+            Some("codex.rate_limits") => UpstreamEvent::Limits,
+            Some("response.metadata") => UpstreamEvent::Metadata,
+            Some("response.created" | "response.in_progress" | "ping") => UpstreamEvent::Preamble,
+            Some("error") => UpstreamEvent::Error,
+            Some("response.completed") => UpstreamEvent::Completed,
+            Some("response.incomplete") => UpstreamEvent::Incomplete,
+            Some("response.failed") => UpstreamEvent::Failed,
+            _ => UpstreamEvent::Output,
+        }
+    }
+
+    fn issued_state(&self, message: &[u8]) -> Option<Secret> {
+        let headers = event_headers(message);
+        let value = headers.get(&TURN_STATE)?.to_str().ok()?;
+        Some(Secret::new(value.to_owned()))
+    }
+
+    fn without_turn_state(&self, message: &[u8]) -> Option<Vec<u8>> {
+        json_edit::remove(message, &[CLIENT_METADATA], TURN_STATE_KEY).ok().flatten()
+    }
+
+    fn error_message(&self, answer: &OwnAnswer, headers: &[(HeaderName, HeaderValue)]) -> String {
+        envelope::event(answer, headers)
+    }
+}
+
+/// What a client's message is, once it has been scanned to its end.
+fn client_message(scan: &BodyScan<8>) -> ClientMessage {
+    let [kind, generate, model, tier, previous, session, cache_key, state] =
+        std::array::from_fn(|index| scan.found(index));
+    match (scan.progress(), kind) {
+        (Progress::Ended, Found::Text(kind)) if kind == "response.create" => {}
+        (Progress::Ended, Found::Text(_) | Found::Nothing) => return ClientMessage::Other,
+        _ => return ClientMessage::Unreadable,
+    }
+    let is_prewarm = match generate {
+        Found::Nothing => false,
+        Found::Scalar(literal) => match literal.as_str() {
+            "false" => true,
+            "true" | "null" => false,
+            _ => return ClientMessage::Unreadable,
+        },
+        Found::Text(_) | Found::Unclear => return ClientMessage::Unreadable,
+    };
+    let (Ok(model), Ok(service_tier)) = (name(model), name(tier)) else {
+        return ClientMessage::Unreadable;
+    };
+    let is_id = |id: &&str| (1..=MAX_SESSION_ID).contains(&id.len());
+    let session = [session, cache_key].into_iter().filter_map(Found::text).find(is_id);
+    ClientMessage::Create(Box::new(Create {
+        is_prewarm,
+        model,
+        service_tier,
+        // Whatever else it is than nothing, another connection may not know it.
+        has_previous: !is_nothing(previous),
+        session: session.map(str::to_owned),
+        turn_state: match state {
+            Found::Nothing => TurnState::Absent,
+            Found::Text(state) => TurnState::Value(Secret::new(state.clone())),
+            Found::Scalar(_) | Found::Unclear => TurnState::Unclear,
+        },
+    }))
+}
+
+fn is_nothing(found: &Found) -> bool {
+    match found {
+        Found::Nothing => true,
+        Found::Scalar(literal) => literal == "null",
+        Found::Text(_) | Found::Unclear => false,
+    }
+}
+
+/// What stands where a name may stand is none.
+struct NoName;
+
+/// A name that may be missing.
+fn name(found: &Found) -> Result<Option<String>, NoName> {
+    match found {
+        Found::Text(name) => Ok(Some(name.clone())),
+        other if is_nothing(other) => Ok(None),
+        _ => Err(NoName),
+    }
+}
+
+#[cfg(test)]
+mod tests;
