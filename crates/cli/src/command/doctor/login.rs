@@ -10,7 +10,7 @@ use trunkline_config::{Config, LoginLocation, default_login};
 use trunkline_core::login::LoginError;
 use trunkline_core::provider::LoginFormat;
 use trunkline_core::provider::claude::Claude;
-use trunkline_core::provider::codex::CodexLogin;
+use trunkline_core::provider::codex::Codex;
 use trunkline_login_store::{Inspection, LockProtocol, LoginStore, ReadError, WhyInPlace, Writing};
 
 use super::data_directory::Instance;
@@ -224,7 +224,7 @@ fn gather(
         ProviderKind::Claude => {
             (&Claude, LockProtocol::Claude { config_directory: Some(location.directory.clone()) })
         }
-        ProviderKind::Codex => (&CodexLogin, LockProtocol::Codex),
+        ProviderKind::Codex => (&Codex, LockProtocol::Codex),
     };
     let keeps_journals = data_directory.is_some();
     let store = store(location, protocol, data_directory);
