@@ -6,6 +6,8 @@ mod command;
 mod configuration;
 mod environment;
 mod exposed;
+#[cfg(feature = "fault-points")]
+mod fault;
 mod logging;
 
 use std::process::ExitCode;
@@ -17,6 +19,8 @@ use clap::Parser as _;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "fault-points")]
+    fault::arm();
     match command::run(args::Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -7,6 +7,7 @@
 //!
 //! Spec: credentials.md.
 
+mod call;
 mod keeper;
 mod live;
 mod probe;

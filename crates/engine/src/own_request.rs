@@ -47,22 +47,65 @@ pub(crate) enum OwnError {
     NoAnswer(String),
 }
 
+/// How far a request of our own has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// What fits into the system's buffers has been handed over: of a request of ours, all.
+    Sent,
+    /// The head of the answer is here.
+    Head,
+    /// So is its body.
+    Body,
+}
+
+/// A connection for one request of our own. Takes no longer than the upstream's own limit.
+pub(crate) async fn connect(upstream: &Upstream) -> Result<Connection, OwnError> {
+    upstream.connect(true).await.map_err(|error| OwnError::NotSent(error.to_string()))
+}
+
+/// Sends a request over a connection, and reads the answer. `reached` is told how far it has come.
+pub(crate) async fn send_over(
+    connection: Connection,
+    upstream: &Upstream,
+    user_agent: &HeaderValue,
+    request: &OwnRequest,
+    reached: impl Fn(Stage),
+) -> Result<OwnAnswer, OwnError> {
+    let request = built(upstream, user_agent, request, matches!(connection, Connection::Http2 { .. }))
+        .ok_or_else(|| OwnError::NotSent("the request cannot be written".to_owned()))?;
+    let exchanged = before_the_first_wait_ends(exchange(connection, request), || reached(Stage::Sent)).await;
+    let (response, source) = exchanged.map_err(|error| {
+        let told = error.to_string();
+        if error.is_canceled() { OwnError::NotSent(told) } else { OwnError::NoAnswer(told) }
+    })?;
+    reached(Stage::Head);
+    let (head, incoming) = response.into_parts();
+    let body = Collect { incoming, source, taken: Vec::new() }.await.map_err(OwnError::NoAnswer)?;
+    reached(Stage::Body);
+    Ok(OwnAnswer { status: head.status, headers: head.headers, body })
+}
+
 /// Sends a request over a connection of its own, and reads the answer.
 pub(crate) async fn send(
     upstream: &Upstream,
     user_agent: &HeaderValue,
     request: &OwnRequest,
 ) -> Result<OwnAnswer, OwnError> {
-    let connection = upstream.connect(true).await.map_err(|error| OwnError::NotSent(error.to_string()))?;
-    let request = built(upstream, user_agent, request, matches!(connection, Connection::Http2 { .. }))
-        .ok_or_else(|| OwnError::NotSent("the request cannot be written".to_owned()))?;
-    let (response, source) = exchange(connection, request).await.map_err(|error| {
-        let told = error.to_string();
-        if error.is_canceled() { OwnError::NotSent(told) } else { OwnError::NoAnswer(told) }
-    })?;
-    let (head, incoming) = response.into_parts();
-    let body = Collect { incoming, source, taken: Vec::new() }.await.map_err(OwnError::NoAnswer)?;
-    Ok(OwnAnswer { status: head.status, headers: head.headers, body })
+    send_over(connect(upstream).await?, upstream, user_agent, request, |_| {}).await
+}
+
+/// Runs `future`, and `then` when it waits for the first time, or has ended without.
+async fn before_the_first_wait_ends<F: Future>(future: F, then: impl FnOnce()) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    let mut then = Some(then);
+    std::future::poll_fn(|context| {
+        let polled = future.as_mut().poll(context);
+        if let Some(then) = then.take() {
+            then();
+        }
+        polled
+    })
+    .await
 }
 
 fn built(

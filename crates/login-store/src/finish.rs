@@ -8,7 +8,7 @@ use crate::directory_lock::remove_if_same;
 use crate::fault;
 use crate::format::StoreFormat;
 use crate::journal::{Found, Journal};
-use crate::journal_record::Contents;
+use crate::journal_record::{Contents, LockMark};
 use crate::locks::HeldLocks;
 use crate::place::Place;
 use crate::refresh::{Answered, Holding};
@@ -81,16 +81,18 @@ impl LoginStore {
             Found::OwnerLives => return Ok(Some(Finished::OwnerLives)),
             Found::Dead(dead) => *dead,
         };
-        let Ok(contents) = contents else {
-            return if journal.set_aside() {
-                Ok(Some(Finished::SetAside(SetAsideReason::Unreadable)))
-            } else {
-                Err(io::ErrorKind::PermissionDenied.into())
-            };
+        let contents = match contents {
+            Ok(contents) => contents,
+            Err(damaged) => {
+                release(damaged.locks.iter());
+                return if journal.set_aside() {
+                    Ok(Some(Finished::SetAside(SetAsideReason::Unreadable)))
+                } else {
+                    Err(io::ErrorKind::PermissionDenied.into())
+                };
+            }
         };
-        for lock in contents.request.locks.iter().chain(&contents.write_lock) {
-            remove_if_same(&lock.path, &lock.identity);
-        }
+        release(contents.request.locks.iter().chain(&contents.write_lock));
         fault::point("finish.unlocked")?;
         let Contents { request, answer, image, .. } = contents;
         let Some(answer) = answer else {
@@ -123,5 +125,12 @@ impl LoginStore {
             Ok(Committed::SetAside(reason)) => Finished::SetAside(reason),
             Err(outstanding) => Finished::Outstanding(outstanding),
         }))
+    }
+}
+
+/// Removes the locks of a dead process, as far as they are still its own.
+fn release<'a>(locks: impl Iterator<Item = &'a LockMark>) {
+    for lock in locks {
+        remove_if_same(&lock.path, &lock.identity);
     }
 }

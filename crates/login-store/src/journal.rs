@@ -54,7 +54,13 @@ pub(crate) enum Found {
     /// Its owner lives: it is not to be touched.
     OwnerLives,
     /// Its owner has died, and the journal is now ours.
-    Dead(Box<(Journal, Result<Contents, Unreadable>)>),
+    Dead(Box<(Journal, Result<Contents, Damaged>)>),
+}
+
+/// A journal that cannot be read whole, and the locks that can still be read in it.
+#[derive(Debug)]
+pub(crate) struct Damaged {
+    pub(crate) locks: Vec<LockMark>,
 }
 
 impl Journal {
@@ -136,8 +142,9 @@ impl Journal {
         }
         let expected = file.metadata()?.len();
         let contents = match read_up_to(&mut file, expected, MAX_JOURNAL)? {
-            Some(bytes) => record::parse(bytes.as_bytes()),
-            None => Err(Unreadable),
+            Some(bytes) => record::parse(bytes.as_bytes())
+                .map_err(|Unreadable| Damaged { locks: record::locks_of_damaged(bytes.as_bytes()) }),
+            None => Err(Damaged { locks: Vec::new() }),
         };
         let (end, is_answered) =
             contents.as_ref().map_or((0, false), |contents| (contents.end, contents.answer.is_some()));

@@ -143,6 +143,15 @@ pub fn parse(bytes: &[u8]) -> Result<Contents, Unreadable> {
     Ok(contents)
 }
 
+/// The locks that a journal names of which not everything can be read: its first record, which is never overwritten, may be
+/// whole.
+pub(crate) fn locks_of_damaged(bytes: &[u8]) -> Vec<LockMark> {
+    match record_at(bytes, 0) {
+        Some((REQUEST, payload, _)) => read_request(payload).map(|request| request.locks).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
 fn checksum(head: &[u8], payload: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(head).chain_update(payload).finalize().into()
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use common::{Format, Real, Scene, Virtual, tokens};
 use trunkline_core::secret::Secret;
-use trunkline_login_store::fault::{ABORT_AT, set_hook};
+use trunkline_login_store::fault::{abort_at, set_hook};
 use trunkline_login_store::{BeginError, Begun, Finished, LockProblem, LockProtocol, Reason, Waiter};
 
 const ROLE: &str = "TRUNKLINE_CHILD";
@@ -25,6 +25,8 @@ const AHEAD: &str = "TRUNKLINE_CHILD_AHEAD";
 const PROTOCOL: &str = "TRUNKLINE_CHILD_PROTOCOL";
 const IN_PLACE: &str = "TRUNKLINE_CHILD_IN_PLACE";
 const IN_KEYCHAIN: &str = "TRUNKLINE_CHILD_IN_KEYCHAIN";
+/// The number of the point, counted from 1, at which the child dies.
+const ABORT_AT: &str = "TRUNKLINE_CHILD_ABORT_AT";
 const LOG_POINTS: &str = "TRUNKLINE_CHILD_POINTS";
 /// How often the random test kills; a few hundred are for every day.
 const KILLS: &str = "TRUNKLINE_KILLS";
@@ -122,6 +124,9 @@ fn as_a_child() {
         _ => LockProtocol::Codex,
     };
     let (in_place, log) = (env::var_os(IN_PLACE).is_some(), env::var_os(LOG_POINTS).is_some());
+    if let Ok(at) = env::var(ABORT_AT) {
+        abort_at(at.parse().unwrap());
+    }
     let is_first = Cell::new(true);
     let root = scene.root.clone();
     set_hook(Some(Box::new(move |point| {
@@ -222,6 +227,8 @@ fn refresh_dies_everywhere(new_scene: fn() -> Scene, protocol: &'static str, in_
             // Half an answer is kept aside, none at all leaves nothing.
             let aside = scene.leftovers().iter().any(|left| left.ends_with(".superseded"));
             assert_eq!(aside, name == "answer.half_written", "{name}: {:?}", scene.leftovers());
+            let is_free = scene.leftovers().iter().all(|left| !is_lock(left));
+            assert!(is_free, "its locks are known in any case: {:?}", scene.leftovers());
             continue;
         }
         assert_eq!(scene.tokens().0, current, "{name}");

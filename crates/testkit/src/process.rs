@@ -37,6 +37,7 @@ pub struct Builder {
     more_args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     home: Option<TempDir>,
+    user: Option<u32>,
     listeners: usize,
 }
 
@@ -94,6 +95,13 @@ impl Builder {
         self
     }
 
+    /// Runs it as this user and the group of the same number, which needs root. The binary is taken into the home directory,
+    /// which becomes the user's, so that it is within reach.
+    pub fn user(mut self, id: u32) -> Self {
+        self.user = Some(id);
+        self
+    }
+
     /// How many listening addresses [`Builder::start`] waits for; 1 at first.
     pub fn listeners(mut self, count: usize) -> Self {
         self.listeners = count;
@@ -124,7 +132,16 @@ impl Builder {
             args.extend(["-c".into(), path.into_os_string()]);
         }
         args.extend(self.more_args);
-        let mut child = Command::new(&self.binary)
+        let mut command = match self.user {
+            None => Command::new(&self.binary),
+            Some(id) => {
+                let binary = within_reach(&self.binary, home.path(), id)?;
+                let mut command = Command::new(binary);
+                command.uid(id).gid(id);
+                command
+            }
+        };
+        let mut child = command
             .args(args)
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
@@ -159,6 +176,7 @@ impl Trunkline {
             more_args: Vec::new(),
             env: Vec::new(),
             home: None,
+            user: None,
             listeners: 1,
         }
     }
@@ -214,6 +232,21 @@ impl Trunkline {
             wanted(line) && found.get() == nth
         };
         self.explained(self.stderr.wait_for("a further line on stderr", is_it).await)
+    }
+
+    /// Like [`Self::stderr_line`]; `None` if it ends before.
+    pub async fn stderr_line_or_end(&mut self, wanted: impl Fn(&str) -> bool) -> io::Result<Option<String>> {
+        tokio::select! {
+            line = self.stderr.wait_for("a line on stderr", |line: &String| wanted(line)) => {
+                self.explained(line).map(Some)
+            }
+            ended = self.child.wait() => ended.map(|_| None),
+        }
+    }
+
+    /// Ends it at once (SIGKILL), and waits until it is gone.
+    pub async fn kill(&mut self) -> io::Result<()> {
+        self.child.kill().await
     }
 
     /// Sends a signal, such as `TERM`, `HUP` or `INT`.
@@ -281,6 +314,24 @@ pub fn listening_addr(line: &str) -> Option<SocketAddr> {
     let (_, rest) = rest.split_once("http://").or_else(|| rest.split_once("https://"))?;
     let end = rest.find(|c: char| !(c.is_ascii_hexdigit() || ".:[]".contains(c))).unwrap_or(rest.len());
     rest.get(..end)?.trim_end_matches([':', '.']).parse().ok()
+}
+
+/// The binary where a user reaches it, if need be a copy in the home directory, which is given to that user with all that is in
+/// it.
+fn within_reach(binary: &Path, home: &Path, id: u32) -> io::Result<PathBuf> {
+    use std::os::unix::fs::{PermissionsExt as _, lchown};
+    lchown(home, Some(id), Some(id))?;
+    for entry in std::fs::read_dir(home)? {
+        lchown(entry?.path(), Some(id), Some(id))?;
+    }
+    let is_open = |path: &Path| path.metadata().is_ok_and(|found| found.permissions().mode() & 0o001 != 0);
+    if binary.ancestors().all(is_open) {
+        return Ok(binary.to_owned());
+    }
+    let near = home.join("trunkline-binary");
+    // Not by this process: a child that is started meanwhile would still have the copy open for writing.
+    let copied = std::process::Command::new("cp").arg(binary).arg(&near).status()?;
+    if copied.success() { Ok(near) } else { Err(io::Error::other(format!("cp: {copied}"))) }
 }
 
 async fn collect(stream: impl AsyncRead + Unpin, log: Arc<Log<String>>) {

@@ -20,7 +20,16 @@ impl TempDir {
 
     /// Makes one whose name begins with `name`.
     pub fn named(name: &str) -> io::Result<Self> {
-        let root = std::env::temp_dir();
+        Self::within(&std::env::temp_dir(), name)
+    }
+
+    /// Makes one in memory where the system has such a place, else as [`Self::named`]: for tests that sync often, where a
+    /// process dies and not the machine.
+    pub fn in_memory(name: &str) -> io::Result<Self> {
+        Self::within(Path::new("/dev/shm"), name).or_else(|_| Self::named(name))
+    }
+
+    fn within(root: &Path, name: &str) -> io::Result<Self> {
         loop {
             let random: String = std::iter::repeat_with(fastrand::alphanumeric).take(12).collect();
             let path = root.join(format!("{name}-{random}"));

@@ -24,13 +24,21 @@ mod first_run;
 #[cfg(test)]
 mod login;
 #[cfg(test)]
+mod login_files;
+#[cfg(test)]
+mod login_locks;
+#[cfg(test)]
 mod outbound;
 #[cfg(test)]
 mod outbound_environment;
 #[cfg(test)]
+mod real_client_locks;
+#[cfg(test)]
 mod recorded;
 #[cfg(test)]
 mod refresh;
+#[cfg(test)]
+mod refresh_failures;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::support::{Protocol, body, config, final_refusal, message, service, tr
 
 const ACCESS: &str = "sk-ant-oat01-first";
 const REFRESH: &str = "sk-ant-ort01-first";
-const TOKEN_PATH: &str = "/v1/oauth/token";
+pub(crate) const TOKEN_PATH: &str = "/v1/oauth/token";
 
 /// A request that the scripted API takes.
 pub(crate) fn call(body: impl Into<Bytes>) -> Request {
@@ -239,4 +239,22 @@ async fn two_instances_make_one_call() {
     assert_eq!(scene.token_calls(), 1);
     scene.assert_written();
     scene.assert_clean();
+}
+
+/// What `tests/refresh_crash` relies on must be in no build that is shipped.
+#[cfg(not(feature = "fault-points"))]
+#[tokio::test]
+async fn a_build_without_the_feature_has_no_fault_points() {
+    let scene = Scene::new(-60).await;
+    let points = scene.home.join("points");
+    let builder = trunkline().env("TRUNKLINE_ABORT_AT", "1").env("TRUNKLINE_FAULT_LOG", &points);
+    let trunkline = builder.config(&scene.config()).start().await.unwrap();
+    let response = Protocol::Http1.send(trunkline.addr().unwrap(), &call(body())).await;
+    assert_eq!(response.status(), 200, "{}", response.text());
+    refreshed(&trunkline).await;
+    assert!(!points.exists());
+    let binary = std::fs::read(env!("CARGO_BIN_EXE_trunkline")).unwrap();
+    for name in ["TRUNKLINE_ABORT_AT", "TRUNKLINE_FAULT_LOG"] {
+        assert!(!binary.windows(name.len()).any(|bytes| bytes == name.as_bytes()), "{name}");
+    }
 }

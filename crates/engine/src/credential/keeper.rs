@@ -19,7 +19,8 @@ use trunkline_core::provider::{Authorization, Profile, Provider};
 use trunkline_core::refresh::{RefreshKind, RefreshPolicy};
 use trunkline_core::secret::{Secret, TokenDigest};
 use trunkline_login_store::{
-    Finished, LoginStore, LoginText, ProviderFormat, ReadError, UNAVAILABLE_POLL, WriteOutstanding,
+    Committed, Finished, LoginStore, LoginText, ProviderFormat, ReadError, UNAVAILABLE_POLL,
+    WriteOutstanding, fault,
 };
 
 use self::profile::PlanFacts;
@@ -65,6 +66,8 @@ pub(super) struct Keeper {
     is_ahead_of_file: bool,
     /// An answer that could not be written, and when it is tried again.
     outstanding: Option<Outstanding>,
+    /// Why the last refresh gave no login.
+    refresh_problem: Option<Arc<str>>,
     /// When the login is to be read again though nothing says that it changed.
     look_at: Option<Instant>,
     is_looking: bool,
@@ -96,11 +99,19 @@ enum Done {
     Finished(Vec<Finished>),
     Read(Result<LoginText, ReadError>),
     ReadFor(TokenDigest, Result<LoginText, ReadError>),
-    Checked { token: TokenDigest, begun_at: SystemTime, answer: CheckAnswer },
+    Checked {
+        token: TokenDigest,
+        begun_at: SystemTime,
+        answer: CheckAnswer,
+    },
     Profile(Option<Profile>),
-    Rechecked { begun_at: SystemTime, answer: CheckAnswer },
+    Rechecked {
+        begun_at: SystemTime,
+        answer: CheckAnswer,
+    },
     Refreshed(RefreshKind, End),
-    Written(Option<Box<WriteOutstanding>>),
+    /// What was outstanding. `None`: it panicked.
+    Written(Option<Result<Committed, Box<WriteOutstanding>>>),
 }
 
 impl Keeper {
@@ -131,6 +142,7 @@ impl Keeper {
             held: None,
             is_ahead_of_file: false,
             outstanding: None,
+            refresh_problem: None,
             look_at: None,
             is_looking: false,
             looks_again: false,
@@ -164,7 +176,10 @@ impl Keeper {
     /// Runs until `stop` ends or nobody has the credential any more; then until what must not be interrupted has ended.
     pub(super) async fn run(mut self, live: Weak<LiveCredential>, stop: impl Future<Output = ()> + Send) {
         let mut stop = std::pin::pin!(stop);
-        if let Some(store) = self.store.clone() {
+        // A refresh finishes what was left itself. Both at once would each take the other for the owner of the journal.
+        let is_due = live.upgrade().is_some_and(|live| live.ways.load().is_some())
+            && self.next_start(SystemTime::now()).is_some_and(|(_, at)| at <= SystemTime::now());
+        if let Some(store) = self.store.clone().filter(|_| !is_due) {
             let (format, waits) = (ProviderFormat(self.provider), self.waits.clone());
             self.work.spawn(async move {
                 Done::Finished(blocking(move || store.finish(&format, &waits)).await.unwrap_or_default())
@@ -231,8 +246,8 @@ impl Keeper {
         }
         self.ask_for_profile(ways);
         let is_refused = self.facts.is_token_refused();
-        if let Some(login) = &self.login
-            && let Some((kind, at)) = self.policy.next_start(login, is_refused, now)
+        if let Some((kind, at)) = self.next_start(now)
+            && let Some(login) = &self.login
         {
             if at <= now {
                 self.begin_refresh(kind, ways, now);
@@ -248,7 +263,7 @@ impl Keeper {
             let (format, waits) = (ProviderFormat(self.provider), self.waits.clone());
             self.work.spawn(async move {
                 let written = blocking(move || write.answered.commit(&format, &waits)).await;
-                Done::Written(written.ok().and_then(Result::err))
+                Done::Written(written.ok())
             });
         }
         if !self.is_rechecking && self.facts.next_recheck(now).is_some_and(|at| at <= now) {
@@ -258,6 +273,12 @@ impl Keeper {
                 Done::Rechecked { begun_at: now, answer: probe::check(probe, &ways).await }
             });
         }
+    }
+
+    /// The refresh that is next, and when it begins.
+    fn next_start(&self, now: SystemTime) -> Option<(RefreshKind, SystemTime)> {
+        let login = self.login.as_ref()?;
+        self.policy.next_start(login, self.facts.is_token_refused(), now)
     }
 
     fn begin_refresh(&mut self, kind: RefreshKind, ways: &Arc<Ways>, now: SystemTime) {
@@ -292,11 +313,8 @@ impl Keeper {
 
     /// How long nothing has to be done.
     fn until_next(&self, now: SystemTime) -> Duration {
-        let login = self.login.as_ref();
-        let refresh =
-            login.and_then(|login| self.policy.next_start(login, self.facts.is_token_refused(), now));
-        let moments =
-            [self.facts.next_change(now, &[]), refresh.map(|(_, at)| at), self.facts.next_recheck(now)];
+        let refresh = self.next_start(now).map(|(_, at)| at);
+        let moments = [self.facts.next_change(now, &[]), refresh, self.facts.next_recheck(now)];
         let mut wait = MAX_SLEEP;
         for at in moments.into_iter().flatten() {
             wait = wait.min(at.duration_since(now).unwrap_or_default());
@@ -376,17 +394,21 @@ impl Keeper {
                 self.facts.on_rechecked(is_accepted, begun_at);
             }
             Some(Done::Refreshed(kind, end)) => self.on_refreshed(kind, end, ways, now),
-            Some(Done::Written(left)) => {
+            Some(Done::Written(written)) => {
                 self.outstanding = None;
-                if let Some(left) = left {
-                    self.on_outstanding(left, now);
-                } else {
-                    tracing::info!(
-                        credential = ways.map(|ways| &*ways.tag),
-                        "the new token is in the login file now"
-                    );
-                    self.policy.set_write_outstanding(false);
-                    self.read_file();
+                self.policy.set_write_outstanding(false);
+                let tag = ways.map(|ways| &*ways.tag);
+                match written {
+                    Some(Err(left)) => self.on_outstanding(left, now),
+                    Some(Ok(Committed::SetAside(reason))) => {
+                        tracing::warn!(credential = tag, "the new token is kept aside: {reason}");
+                        self.read_file();
+                    }
+                    Some(Ok(Committed::Written(_) | Committed::AlreadyWritten(_))) => {
+                        tracing::info!(credential = tag, "the new token is in the login file now");
+                        self.read_file();
+                    }
+                    None => self.read_file(),
                 }
             }
         }
@@ -400,6 +422,7 @@ impl Keeper {
             self.on_renewed(&login, now);
         }
         self.is_ahead_of_file = false;
+        self.refresh_problem = end.problem();
         match end {
             End::Needless(login) => {
                 self.policy.on_needless();
@@ -411,6 +434,8 @@ impl Keeper {
                 if let Some(login) = self.login.clone() {
                     self.take(&login, true, now);
                 }
+                // What was heard of the file meanwhile was put off; and somebody else may have logged in or out.
+                self.read_file();
             }
             End::Outstanding(outstanding) => {
                 self.policy.on_answered(kind, now);
@@ -479,6 +504,8 @@ impl Keeper {
             // A locked screen takes nobody's token away.
             Err(ReadError::Keychain(_)) if self.login.is_some() => return,
             Err(ReadError::Missing) => return self.on_gone(format!("no login file: {hint}")),
+            // The new token is good, and this is where it is to be written as soon as that is possible.
+            Err(_) if self.outstanding.is_some() => return,
             Err(error) => return self.on_gone(error.to_string()),
         };
         if let Some(Outstanding { write, .. }) = &self.outstanding {
@@ -548,7 +575,8 @@ impl Keeper {
         let good_until = (is_usable && self.held.is_some())
             .then(|| self.facts.next_change(now, &[]).map_or(far, |at| at.min(far)));
         let plan = self.plan.plan(self.login.as_ref()).cloned();
-        Current { facts: self.facts.clone(), held: self.held.clone(), good_until, plan }
+        let refresh_problem = self.refresh_problem.clone();
+        Current { facts: self.facts.clone(), held: self.held.clone(), refresh_problem, good_until, plan }
     }
 
     fn publish(&mut self, live: &LiveCredential, now: SystemTime) {
@@ -576,7 +604,13 @@ impl Keeper {
                 tracing::info!(service, "{}", change.line(&ways.tag));
             }
         }
+        if self.is_ahead_of_file {
+            fault::pass("renewed.publishing");
+        }
         live.publish(self.current(now));
+        if self.is_ahead_of_file {
+            fault::pass("renewed.published");
+        }
     }
 }
 

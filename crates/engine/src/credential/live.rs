@@ -71,6 +71,8 @@ pub struct Held {
 pub(super) struct Current {
     pub(super) facts: Facts,
     pub(super) held: Option<Arc<Held>>,
+    /// Why the last refresh gave no login, where that is worth telling.
+    pub(super) refresh_problem: Option<Arc<str>>,
     /// As long as this is ahead, nothing has to be looked at; `None`: something has.
     pub(super) good_until: Option<SystemTime>,
     /// The account's plan, where it is known.
@@ -137,8 +139,9 @@ impl LiveCredential {
 
     /// Why it cannot be used at `now`; `None` if it can. Tags and reasons only, no paths.
     pub fn why_not(&self, now: SystemTime) -> Option<String> {
-        let state = self.state(now);
-        (state != Availability::Usable).then(|| reason(&state))
+        let current = self.current.load();
+        let state = current.facts.state(now, &[]);
+        (state != Availability::Usable).then(|| reason(&state, current.refresh_problem.as_deref()))
     }
 
     /// The plan of its account, where it is known: from the login, else from the provider's profile.
@@ -178,7 +181,9 @@ impl LiveCredential {
                 match (current.facts.state(SystemTime::now(), &[]), &current.held) {
                     (Availability::Usable, Some(held)) => return Ok(Arc::clone(held)),
                     (Availability::Refreshing { .. }, _) => {}
-                    (state, _) => return Err(NotReady(reason(&state))),
+                    (state, _) => {
+                        return Err(NotReady(reason(&state, current.refresh_problem.as_deref())));
+                    }
                 }
             }
             // The sender lives in `self`.
@@ -207,12 +212,13 @@ impl LiveCredential {
     }
 }
 
-/// A state in words: why a request cannot be served.
-pub(super) fn reason(state: &Availability) -> String {
+/// A state in words: why a request cannot be served. `refresh_problem`: why the last refresh gave no login.
+fn reason(state: &Availability, refresh_problem: Option<&str>) -> String {
     match state {
         Availability::Unavailable { why } => why.to_string(),
         Availability::Blocked { reason: BlockReason::RefreshCooldown, .. } => {
-            "its login has expired and could not be refreshed; it is tried again".to_owned()
+            let problem = refresh_problem.unwrap_or("it is tried again");
+            format!("its login has expired and could not be refreshed: {problem}")
         }
         Availability::Blocked { reason, .. } => format!("blocked ({})", reason.label()),
         Availability::RateLimited { window, .. } | Availability::Capped { window, .. } => {

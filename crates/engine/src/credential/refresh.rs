@@ -12,16 +12,17 @@ use tokio::task::JoinHandle;
 use trunkline_core::login::Login;
 use trunkline_core::provider::Provider;
 use trunkline_core::refresh::{
-    CALL_LASTS, NextTry, RefreshFailure, RefreshKind, TokenAnswer, TokenCall, is_settled_after_failure, judge,
+    CALL_LASTS, RefreshFailure, RefreshKind, TokenAnswer, is_settled_after_failure, judge,
 };
 use trunkline_login_store::{
     BeginError, Begun, Committed, Finished, HEARTBEAT, Heartbeat, LoginStore, Pending, ProviderFormat,
-    ReadError, Reason, Sent, WriteOutstanding,
+    ReadError, Reason, Sent, WriteOutstanding, fault,
 };
 
+use super::call::{Calls, call};
 use super::live::Ways;
 use super::waiter::Waits;
-use crate::own_request::{OwnAnswer, OwnError, OwnRequest, send};
+use crate::own_request::{OwnAnswer, OwnError, OwnRequest, Stage, connect, send_over};
 
 /// What a refresh needs.
 pub(super) struct Job {
@@ -53,6 +54,31 @@ pub(super) enum End {
     CannotKeep(String),
     /// There is no login to refresh any more.
     NoLogin,
+}
+
+impl End {
+    /// Why it gave no login, for whoever waits for one. Names no path.
+    pub(super) fn problem(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Failed(RefreshFailure::TooManyRequests(_)) => {
+                Some("the provider asks to wait; it is tried again".into())
+            }
+            Self::Failed(RefreshFailure::Unusable) => {
+                Some("the provider answered without a token; it is tried again".into())
+            }
+            Self::Failed(RefreshFailure::Unreachable) => {
+                Some("the provider did not answer; it is tried again".into())
+            }
+            Self::LockedOut(why) => Some(why.as_str().into()),
+            // These have a state of their own, or none that is told.
+            Self::Failed(RefreshFailure::RefusedForGood)
+            | Self::CannotKeep(_)
+            | Self::NoLogin
+            | Self::Needless(_)
+            | Self::Renewed
+            | Self::Outstanding(_) => None,
+        }
+    }
 }
 
 impl Job {
@@ -101,41 +127,18 @@ impl Job {
         let Some(request) = self.request(&login) else {
             return End::NoLogin;
         };
-        let mut sent = match blocking(move || pending.sending()).await {
+        fault::pass("call.before");
+        let sent = match blocking(move || pending.sending()).await {
             Ok(Ok(sent)) => sent,
             Ok(Err(lost)) => return End::LockedOut(lost.to_string()),
             Err(died) => return End::LockedOut(died),
         };
-        let mut call = TokenCall::new();
-        let answer = loop {
-            let next = match tokio::time::timeout(
-                CALL_LASTS,
-                send(&self.ways.token, &self.ways.user_agent, &request),
-            )
-            .await
-            {
-                Ok(Ok(answer)) => break Some(answer),
-                Ok(Err(OwnError::NotSent(why))) => {
-                    tracing::debug!(
-                        credential = &*self.ways.tag,
-                        why,
-                        "the token endpoint cannot be reached"
-                    );
-                    call.on_not_sent()
-                }
-                Ok(Err(OwnError::NoAnswer(why))) => {
-                    tracing::debug!(credential = &*self.ways.tag, why, "the token endpoint did not answer");
-                    call.on_no_answer()
-                }
-                Err(_) => call.on_no_answer(),
-            };
-            let NextTry::After(wait) = next else { break None };
-            tokio::time::sleep(wait).await;
-            match blocking(move || sent.again().map(|()| sent)).await {
-                Ok(Ok(again)) => sent = again,
-                Ok(Err(lost)) => return End::LockedOut(lost.to_string()),
-                Err(died) => return End::LockedOut(died),
-            }
+        let mut endpoint = Endpoint { job: &self, request: &request, sent: Some(sent) };
+        let called = call(&mut endpoint).await;
+        let (answer, sent) = match (called, endpoint.sent) {
+            (Ok(answer), Some(sent)) => (answer, sent),
+            (Err(why), _) => return End::LockedOut(why),
+            (Ok(_), None) => return End::Failed(RefreshFailure::Unreachable),
         };
         let received = SystemTime::now();
         let judged = match &answer {
@@ -148,6 +151,29 @@ impl Job {
             // A judgement is of an answer.
             (Ok(_), None) => End::Failed(RefreshFailure::Unreachable),
         }
+    }
+
+    /// One try. From the connection on, it is not abandoned before [`CALL_LASTS`].
+    async fn try_call(&self, request: &OwnRequest) -> Result<OwnAnswer, OwnError> {
+        let (upstream, user_agent) = (&self.ways.token, &self.ways.user_agent);
+        let sent = async {
+            let connection = connect(upstream).await?;
+            fault::pass("call.connected");
+            let sending = send_over(connection, upstream, user_agent, request, |stage| {
+                fault::pass(match stage {
+                    Stage::Sent => "call.sent",
+                    Stage::Head => "call.head",
+                    Stage::Body => "call.body",
+                });
+            });
+            match tokio::time::timeout(CALL_LASTS, sending).await {
+                Ok(answer) => answer,
+                Err(_) => Err(OwnError::NoAnswer("it took too long".to_owned())),
+            }
+        };
+        sent.await.inspect_err(|error| {
+            tracing::debug!(credential = &*self.ways.tag, %error, "the token endpoint did not answer");
+        })
     }
 
     fn request(&self, login: &Login) -> Option<OwnRequest> {
@@ -175,8 +201,10 @@ impl Job {
                 "the answer to a refresh is in memory only, until it is written: {problem}"
             );
         }
+        fault::pass("renewed.telling");
         // Whoever keeps the credential is there until this ends.
         let _ = self.renewed.send(login);
+        fault::pass("renewed.told");
         let waits = Waits::default();
         match blocking(move || answered.commit(&format, &waits)).await {
             Ok(Ok(committed)) => {
@@ -208,6 +236,34 @@ impl Job {
             return End::Needless(read);
         }
         End::Failed(failure)
+    }
+}
+
+/// The token endpoint, for [`call`].
+struct Endpoint<'a> {
+    job: &'a Job,
+    request: &'a OwnRequest,
+    /// `None` only while it is asked, or once the locks are lost.
+    sent: Option<Sent>,
+}
+
+impl Calls for Endpoint<'_> {
+    type Answer = OwnAnswer;
+
+    async fn try_once(&mut self) -> Result<OwnAnswer, OwnError> {
+        self.job.try_call(self.request).await
+    }
+
+    async fn may_repeat(&mut self) -> Result<(), String> {
+        let Some(sent) = self.sent.take() else { return Err(String::new()) };
+        match blocking(move || sent.again().map(|()| sent)).await {
+            Ok(Ok(sent)) => {
+                self.sent = Some(sent);
+                Ok(())
+            }
+            Ok(Err(lost)) => Err(lost.to_string()),
+            Err(died) => Err(died),
+        }
     }
 }
 
