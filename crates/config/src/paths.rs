@@ -217,7 +217,7 @@ mod tests {
                 .map(|name| (name.service, name.account))
         };
         assert_eq!(name(&env), Some(("Claude Code-credentials".to_owned(), "me".to_owned())));
-        let elsewhere = env.with_var("CLAUDE_CONFIG_DIR", "/work/claude");
+        let elsewhere = env.with_var("CLAUDE_CONFIG_DIR", "/elsewhere/claude");
         assert!(name(&elsewhere).unwrap().0.starts_with("Claude Code-credentials-"));
         assert_eq!(default_login(ProviderKind::Codex, &elsewhere).unwrap().keychain, None);
         assert_eq!(name(&FakeEnvironment::new()), None, "nobody's");
