@@ -75,7 +75,7 @@ async fn with_a_client(stale_after: Duration, delay: Duration, is_client_first: 
     answers_after(&scene, delay);
     let client = ClaudeClient::new(&scene.home.join(".claude"), scene.upstream.addr(), stale_after);
     let builder = crate::support::trunkline().config(&scene.config());
-    let (trunkline, clients) = if is_client_first {
+    let (mut trunkline, clients) = if is_client_first {
         let refreshing = tokio::spawn(async move { client.refresh().await });
         (builder.start().await.unwrap(), refreshing)
     } else {
@@ -84,10 +84,10 @@ async fn with_a_client(stale_after: Duration, delay: Duration, is_client_first: 
     };
     assert_serves(&trunkline).await;
     let clients = clients.await.unwrap();
+    trunkline.stop().await.unwrap();
     let (access, refresh) = scene.api.tokens("a");
     assert_eq!(Some(&clients), access.as_ref(), "the client has a good token");
     assert_eq!(read_claude_tokens(&scene.login).unwrap(), (access.unwrap(), refresh.unwrap()));
-    drop(trunkline);
     assert_eq!(scene.token_calls(), 1, "{stale_after:?}, {delay:?}, {is_client_first}");
     scene.assert_clean();
 }

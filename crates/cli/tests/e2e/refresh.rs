@@ -142,6 +142,8 @@ async fn requests_wait_for_one_refresh_together() {
     while let Some(status) = requests.join_next().await {
         assert_eq!(status.unwrap(), 200);
     }
+    // The new token serves before the file has it.
+    refreshed(&trunkline).await;
     assert_eq!((scene.api.refreshes("a"), scene.token_calls()), (1, 1));
     scene.assert_clean();
 }
@@ -232,9 +234,10 @@ async fn two_instances_make_one_call() {
     scene.upstream.requests_reached(1).await.unwrap();
     let other = scene.start().await;
     go_on.set();
-    for trunkline in [&one, &other] {
+    for mut trunkline in [one, other] {
         let response = Protocol::Http1.send(trunkline.addr().unwrap(), &call(body())).await;
         assert_eq!(response.status(), 200, "{}", response.text());
+        trunkline.stop().await.unwrap();
     }
     assert_eq!(scene.token_calls(), 1);
     scene.assert_written();

@@ -69,7 +69,7 @@ async fn a_newer_login_in_the_file_counts_after_a_failure() {
         let scene = Scene::new(-60).await;
         let go_on = Signal::new();
         scene.api.next_on(TOKEN_PATH, Script::new().wait(&go_on).then(answer));
-        let trunkline = scene.start().await;
+        let mut trunkline = scene.start().await;
         scene.upstream.requests_reached(1).await.unwrap();
         // Somebody without regard for locks.
         let (access, refresh) = scene.api.tokens("a");
@@ -78,6 +78,7 @@ async fn a_newer_login_in_the_file_counts_after_a_failure() {
         let response = Protocol::Http1.send(trunkline.addr().unwrap(), &call(body())).await;
         assert_eq!(response.status(), 200, "{}", response.text());
         assert!(!trunkline.stderr().iter().any(|line| line.contains("could not be refreshed")));
+        trunkline.stop().await.unwrap();
         assert_eq!(scene.token_calls(), 1);
         scene.assert_clean();
     }
@@ -141,11 +142,12 @@ async fn who_logs_out_or_in_while_a_refresh_is_under_way_has_the_last_word() {
 async fn a_failed_check_counts_as_no_answer_and_leads_to_a_refresh() {
     for check in [Script::text(500, "down"), Script::text(429, "slow down"), Script::new().reset()] {
         let scene = Scene::new(HOURS).await;
-        let trunkline = scene.start().await;
+        let mut trunkline = scene.start().await;
         scene.api.revoke_access("a");
         scene.api.next_on("/api/oauth/usage", check);
         let response = Protocol::Http1.send(trunkline.addr().unwrap(), &call(body())).await;
         assert_eq!(response.status(), 200, "{}", response.text());
+        trunkline.stop().await.unwrap();
         assert_eq!(scene.token_calls(), 1);
         scene.assert_clean();
     }

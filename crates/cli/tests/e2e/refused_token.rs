@@ -26,6 +26,8 @@ async fn a_refused_token_is_refreshed_once_for_all_and_no_request_notices() {
         assert_eq!(status.unwrap(), 200);
     }
     assert_eq!(scene.api.refreshes("a"), 1);
+    // The new token serves before the file has it.
+    trunkline.stderr_line(|line| line.contains("login refreshed")).await.unwrap();
     scene.assert_written();
     scene.assert_clean();
     let polls =
