@@ -21,6 +21,10 @@ const MODELS: [(&str, &str); 4] = [
 ];
 
 impl Behaviour for ClaudeApi {
+    fn takes_polls(&self) -> bool {
+        true
+    }
+
     fn respond(&self, request: &ReceivedRequest) -> Script {
         let mut state = lock(&self.0);
         state.serial += 1;

@@ -17,6 +17,12 @@ pub trait Behaviour: Send + Sync + 'static {
         Intake::whole()
     }
 
+    /// Whether polls of an account's usage are answered and recorded like other requests. Otherwise they are answered with
+    /// nothing, and nobody notices: a test of something else is not to depend on when they come.
+    fn takes_polls(&self) -> bool {
+        false
+    }
+
     /// Asked when the body is complete, unless [`Behaviour::on_head`] had an early answer.
     fn respond(&self, request: &ReceivedRequest) -> Script;
 }
@@ -33,6 +39,10 @@ where
 impl<B: Behaviour + ?Sized> Behaviour for Arc<B> {
     fn on_head(&self, head: &RequestHead) -> Intake {
         (**self).on_head(head)
+    }
+
+    fn takes_polls(&self) -> bool {
+        (**self).takes_polls()
     }
 
     fn respond(&self, request: &ReceivedRequest) -> Script {

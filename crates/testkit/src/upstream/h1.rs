@@ -72,7 +72,7 @@ async fn requests(
         let (head, framing) = parse_request(raw, connection, nth)?;
         let closes = head.headers.lists("connection", "close");
         let expects = head.headers.lists("expect", "100-continue");
-        let intake = shared.behaviour.on_head(&head);
+        let intake = shared.intake(&head);
         let request = shared.admit(head);
         reader.begin(framing);
         let finish = exchange(shared, reader, output, &request, intake, expects).await?;

@@ -120,7 +120,7 @@ impl Stream {
     ) -> (HeadReceiver, Guard) {
         let (parts, body) = request.into_parts();
         let head = request_head(&parts, connection, nth);
-        let intake = self.shared.behaviour.on_head(&head);
+        let intake = self.shared.intake(&head);
         let request = self.shared.admit(head);
         let (head_sender, head) = oneshot::channel();
         let (frames_sender, frames) = mpsc::channel(1);
