@@ -44,7 +44,7 @@ pub(crate) fn document(record: &Record, env: &dyn Environment, report: &mut Repo
     let outbounds = outbound::Outbounds::of(record, report);
     let mut context = Context { env, report, outbounds };
     let log = log(record.record("log"), &mut context);
-    ledger(record, &mut context);
+    let has_ledger = ledger(record, &mut context);
     let admin = record.record("admin").map(|admin| admin::check(admin, &mut context));
 
     let records: Vec<&Record> = record.records("services").collect();
@@ -67,6 +67,7 @@ pub(crate) fn document(record: &Record, env: &dyn Environment, report: &mut Repo
     Some(Config {
         log,
         data_directory,
+        has_ledger,
         trusted_proxies: record
             .owned_texts("trusted_proxies")
             .iter()
@@ -135,9 +136,12 @@ fn log(record: Option<&Record>, context: &mut Context<'_>) -> Log {
     }
 }
 
-fn ledger(record: &Record, context: &mut Context<'_>) {
-    let Some(ledger) = record.record("ledger") else { return };
-    if ledger.choice("type") == Some("none") && ledger.stated("retention").is_some() {
+/// Whether there is to be one.
+fn ledger(record: &Record, context: &mut Context<'_>) -> bool {
+    let Some(ledger) = record.record("ledger") else { return true };
+    let is_none = ledger.choice("type") == Some("none");
+    if is_none && ledger.stated("retention").is_some() {
         context.report.warn(&ledger.spot_of("retention"), "has no effect without a ledger");
     }
+    !is_none
 }

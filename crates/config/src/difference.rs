@@ -5,7 +5,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::model::{Config, Credential, Service, User};
+use crate::model::{Config, Credential, Pool, Service, User};
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Change {
     ReusePort,
     /// Whose `X-Forwarded-For` is believed.
     TrustedProxies,
+    /// Whether there is a ledger.
+    Ledger,
     /// The data directory, which a running instance cannot leave.
     DataDirectory,
     /// A service that was not there.
@@ -70,7 +72,8 @@ pub enum EntryChange {
 /// The changes that lead from `old` to `new`, in the order of the file; none if both mean the same.
 pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     // Taken apart, so that a new field cannot be forgotten here.
-    let Config { log, data_directory, trusted_proxies, drain_timeout, reuse_port, services } = new;
+    let Config { log, data_directory, has_ledger, trusted_proxies, drain_timeout, reuse_port, services } =
+        new;
     let mut changes = Vec::new();
     let mut note = |differs: bool, change: Change| {
         if differs {
@@ -79,6 +82,7 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     };
     note(*log != old.log, Change::Log);
     note(*data_directory != old.data_directory, Change::DataDirectory);
+    note(*has_ledger != old.has_ledger, Change::Ledger);
     note(*trusted_proxies != old.trusted_proxies, Change::TrustedProxies);
     note(*drain_timeout != old.drain_timeout, Change::DrainTimeout);
     note(*reuse_port != old.reuse_port, Change::ReusePort);
@@ -118,8 +122,10 @@ fn service_difference(old: &Service, new: &Service) -> Vec<ServiceChange> {
         allow_unauthenticated: _,
         users,
         credentials,
+        pools,
         headers,
         timeouts,
+        wait_for_capacity,
         max_body,
         replay_buffer,
         max_connections,
@@ -142,10 +148,19 @@ fn service_difference(old: &Service, new: &Service) -> Vec<ServiceChange> {
     let same = |a: &_, b: &_| same_credential(old, a, new, b);
     let of_credentials = entries(&old.credentials, credentials, |credential| &credential.tag, same);
     changes.extend(of_credentials.into_iter().map(ServiceChange::Credential));
+    let balancers =
+        |pools: &[Pool]| pools.iter().filter(|pool| pool.is_balancer).cloned().collect::<Vec<_>>();
+    let of_pools = entries(
+        &balancers(&old.pools),
+        &balancers(pools),
+        |pool| &pool.tag,
+        |a, b| same_pool(old, a, new, b),
+    );
+    changes.extend(of_pools.into_iter().map(ServiceChange::Credential));
     if *headers != old.headers {
         changes.push(ServiceChange::Headers);
     }
-    if *timeouts != old.timeouts {
+    if (timeouts, wait_for_capacity) != (&old.timeouts, &old.wait_for_capacity) {
         changes.push(ServiceChange::Timeouts);
     }
     let bounds = (*max_body, *replay_buffer, *max_connections, *max_connections_per_address, *max_header);
@@ -184,10 +199,18 @@ fn entries<T>(
     changes
 }
 
-/// Users name their credential by its place, which moves when another one is added before it.
+/// Users name their pool by its place, which moves when another one is added before it.
 fn same_user(old: &Service, a: &User, new: &Service, b: &User) -> bool {
-    let tag = |service: &Service, user: &User| service.credential(user.credential).map(|it| it.tag.clone());
-    tag(old, a) == tag(new, b) && *a == User { credential: a.credential, ..b.clone() }
+    let tag = |service: &Service, user: &User| service.pool(user.pool).map(|it| it.tag.clone());
+    tag(old, a) == tag(new, b) && *a == User { pool: a.pool, ..b.clone() }
+}
+
+fn same_pool(old: &Service, a: &Pool, new: &Service, b: &Pool) -> bool {
+    let tags = |service: &Service, pool: &Pool| {
+        let tag = |id: &crate::model::CredentialId| service.credential(*id).map(|it| it.tag.clone());
+        pool.members.iter().map(tag).collect::<Vec<_>>()
+    };
+    tags(old, a) == tags(new, b) && *a == Pool { members: a.members.clone(), ..b.clone() }
 }
 
 fn same_credential(old: &Service, a: &Credential, new: &Service, b: &Credential) -> bool {
@@ -208,6 +231,7 @@ impl fmt::Display for Change {
             Self::DrainTimeout => f.write_str("drain_timeout changed"),
             Self::ReusePort => f.write_str("reuse_port changed, for listeners opened from now on"),
             Self::TrustedProxies => f.write_str("trusted_proxies changed"),
+            Self::Ledger => f.write_str("ledger changed: takes effect at the next start"),
             Self::DataDirectory => f.write_str("data_directory changed: takes effect at the next start"),
             Self::ServiceAdded(tag) => write!(f, "service {tag} added"),
             Self::ServiceRemoved(tag) => write!(f, "service {tag} removed"),
@@ -282,6 +306,22 @@ mod tests {
     }
 
     #[test]
+    fn balancers_are_entries_of_the_list() {
+        let pool = |members: &str| {
+            let balancer = format!(r#"{{"tag":"pool","type":"balancer","credentials":[{members}]}}"#);
+            BASE.replace(r#""api_key":"y"}]"#, &format!(r#""api_key":"y"}},{balancer}]"#))
+        };
+        assert_eq!(changes(BASE, &pool(r#""a""#)), ["service claude: credential pool added"]);
+        assert_eq!(
+            changes(&pool(r#""a""#), &pool(r#""a","b""#)),
+            ["service claude: credential pool changed"]
+        );
+        let moved = pool(r#""a""#)
+            .replace(r#""credentials":[{"#, r#""credentials":[{"tag":"n","oauth_token":"z"},{"#);
+        assert_eq!(changes(&pool(r#""a""#), &moved), ["service claude: credential n added"]);
+    }
+
+    #[test]
     fn everything_else_is_noticed() {
         let service =
             |more: &str| BASE.replace(r#""type":"claude","#, &format!(r#""type":"claude",{more},"#));
@@ -290,6 +330,7 @@ mod tests {
             (r#""path":"/x""#, "service claude: path changed"),
             (r#""headers":{"x":"y"}"#, "service claude: headers changed"),
             (r#""timeouts":{"idle":"1m"}"#, "service claude: timeouts changed"),
+            (r#""wait_for_capacity":"5s""#, "service claude: timeouts changed"),
             (r#""max_body":"1MiB""#, "service claude: limits of sizes or connections changed"),
         ] {
             assert_eq!(changes(BASE, &service(more)), [line]);
@@ -304,6 +345,8 @@ mod tests {
         ] {
             assert_eq!(changes(BASE, &document(more)), [line]);
         }
+        let with_ledger = BASE.replace(r#""ledger":{"type":"none"},"#, "");
+        assert_eq!(changes(BASE, &with_ledger), ["ledger changed: takes effect at the next start"]);
         let tagged = service(r#""tag":"other""#);
         assert_eq!(changes(BASE, &tagged), ["service claude removed", "service other added"]);
     }

@@ -4,6 +4,7 @@
 //! A value of these types was checked as a whole; there is nothing left to look up or to refuse.
 
 mod outbound;
+mod pool;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,12 +12,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use trunkline_core::client_address::Network;
+use trunkline_core::limits::Caps;
 use trunkline_core::secret::{Secret, TokenDigest};
 
 pub use outbound::{
     Detour, HttpProxy, Outbound, OutboundKind, OutboundName, ProxyLogin, ProxyServer, ProxyTls, SocksProxy,
     SocksVersion,
 };
+
+pub use pool::{Pool, PoolId};
 
 use crate::paths::LoginLocation;
 use crate::url::BaseUrl;
@@ -28,6 +32,8 @@ pub struct Config {
     pub log: Log,
     /// Where state is kept, and the control socket lies; one running instance each.
     pub data_directory: PathBuf,
+    /// Whether anything is stored there about requests: which credential serves which session.
+    pub has_ledger: bool,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
     /// How long requests under way may take to finish at shutdown.
@@ -109,10 +115,14 @@ pub struct Service {
     pub users: Vec<User>,
     /// Where upstream access comes from. Never empty.
     pub credentials: Vec<Credential>,
+    /// What the tags of the list stand for, in its order: each credential by itself, and each balancer. Never empty.
+    pub pools: Vec<Pool>,
     /// Headers set on requests to the provider: lower-case name, one or more values, which may be secret.
     pub headers: Vec<(String, Vec<Secret>)>,
     /// How long to wait for what.
     pub timeouts: Timeouts,
+    /// How long a request may wait for a credential to become usable.
+    pub wait_for_capacity: Duration,
     /// The largest request body, in bytes.
     pub max_body: u64,
     /// How much of a request body is kept for a retry, in bytes.
@@ -188,8 +198,10 @@ pub struct User {
     pub token: TokenDigest,
     /// The token itself, if the configuration holds it and not just its digest.
     pub plain_token: Option<Secret>,
-    /// The credential that this user's requests go to.
-    pub credential: CredentialId,
+    /// The pool that this user's requests go to.
+    pub pool: PoolId,
+    /// Whether they may go to external credentials.
+    pub allow_external_usage: bool,
     /// Globs of the models allowed; empty for all.
     pub models: Vec<String>,
     /// Globs of API paths allowed beyond those that clients need.
@@ -202,6 +214,10 @@ pub struct User {
     pub fast_mode: FastMode,
     /// Which rate-limit headers are shown.
     pub rate_limit_headers: RateLimitHeaders,
+    /// How long a request may wait for a credential to become usable; `None`: as long as the service says.
+    pub wait_for_capacity: Option<Duration>,
+    /// Whether the user may ask how a credential was picked.
+    pub explain: bool,
 }
 
 /// Whether fast mode, which costs its account extra usage, may be asked for.
@@ -241,6 +257,8 @@ pub struct Credential {
     pub users: Option<Vec<UserId>>,
     /// What it weighs in a pool, instead of what its plan says.
     pub weight: Option<f64>,
+    /// How much of its windows may be used.
+    pub caps: Caps,
 }
 
 /// What a credential is.
@@ -299,6 +317,11 @@ impl Service {
     /// The credential with this id; `None` only for an id of another service.
     pub fn credential(&self, id: CredentialId) -> Option<&Credential> {
         self.credentials.get(id.0)
+    }
+
+    /// The pool with this id; `None` only for an id of another service.
+    pub fn pool(&self, id: PoolId) -> Option<&Pool> {
+        self.pools.get(id.0)
     }
 
     /// The user with this id; `None` only for an id of another service.

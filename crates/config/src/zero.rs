@@ -3,8 +3,12 @@
 //! Spec: config.md, *With no configuration at all*.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::model::{Config, Credential, CredentialKind, ProviderKind, Service};
+use trunkline_core::limits::Caps;
+use trunkline_core::selection::Strategy;
+
+use crate::model::{Config, Credential, CredentialId, CredentialKind, Pool, ProviderKind, Service};
 use crate::paths::{LoginLocation, default_data_directory, default_login};
 use crate::{Environment, defaults};
 
@@ -16,6 +20,7 @@ pub fn zero_config(env: &dyn Environment) -> Config {
     Config {
         log: defaults::LOG,
         data_directory: default_data_directory(env),
+        has_ledger: true,
         trusted_proxies: Vec::new(),
         drain_timeout: defaults::DRAIN_TIMEOUT,
         reuse_port: false,
@@ -44,9 +49,18 @@ fn service(provider: ProviderKind, env: &dyn Environment) -> Service {
             models: Vec::new(),
             users: None,
             weight: None,
+            caps: Caps::DEFAULT,
+        }],
+        pools: vec![Pool {
+            tag: defaults::CREDENTIAL_TAG.to_owned(),
+            strategy: Strategy::LeastUsed,
+            rebalance_threshold: 0.0,
+            members: vec![CredentialId(0)],
+            is_balancer: false,
         }],
         headers: Vec::new(),
         timeouts: defaults::TIMEOUTS,
+        wait_for_capacity: Duration::ZERO,
         max_body: defaults::MAX_BODY,
         replay_buffer: defaults::REPLAY_BUFFER,
         max_connections: defaults::MAX_CONNECTIONS,

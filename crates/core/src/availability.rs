@@ -7,6 +7,7 @@
 mod change;
 mod events;
 mod facts;
+mod listing;
 mod pick;
 mod poll;
 mod state;

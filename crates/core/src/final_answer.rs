@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 
-use crate::selection::{NoCandidate, WhyNone};
+use crate::limits::{self, BaseWindow, Claim, Limited, credential_state};
+use crate::selection::{NoCandidate, WhyNone, Window};
 
 /// What the client gets when the tries have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +78,30 @@ pub struct Refused {
     pub retry_after: Option<u64>,
     /// Whether `x-should-retry: false` is sent.
     pub is_final: bool,
+}
+
+impl Refused {
+    /// As what renders answers wants it, for a 429 or a 503: with the window that frees first.
+    pub fn to_answer(&self, none: &NoCandidate) -> limits::NoCandidate {
+        let is_limit = self.reason == RefusedFor::Limit;
+        let limited = none.window.as_ref().map(|(window, until)| Limited {
+            claim: match window {
+                Window::FiveHour => Some(Claim::Base(BaseWindow::FiveHour)),
+                Window::Weekly => Some(Claim::Base(BaseWindow::Weekly)),
+                // An account as a whole has no window of its own to name.
+                Window::Named(name) if name == credential_state::ACCOUNT => None,
+                Window::Named(name) => credential_state::scope_of(name).map(Claim::Scope),
+            },
+            until: Some(*until),
+        });
+        limits::NoCandidate {
+            is_limit,
+            message: self.message.clone(),
+            retry_after: self.retry_after,
+            is_final: self.is_final,
+            limited: limited.or(Some(Limited { claim: None, until: None })).filter(|_| is_limit),
+        }
+    }
 }
 
 /// The answer to a request of `user` (if there are users) for `model` (if it names one).

@@ -11,7 +11,9 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
+use crate::failure::Texts;
 use crate::fault::Fault;
+use crate::limits::LimitFacts;
 use crate::login::LoginKind;
 use crate::scan::{Found, Wanted};
 use crate::secret::Secret;
@@ -22,10 +24,12 @@ pub use login_format::{LoginFormat, Probe, ProbeTarget, Profile};
 /// What a request to a service is for, by method and path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
-    /// One of the client's own API calls: forwarded. `asks_model`: it carries a body that names a model.
+    /// One of the client's own API calls: forwarded.
     Forward {
         /// Whether the body names the model that is asked.
         asks_model: bool,
+        /// Whether the answer shows the limits of the user's pool.
+        shows_limits: bool,
     },
     /// The same, with a body that names a model, for API keys alone: where logins go there is no such path. Refused with 400
     /// to others.
@@ -170,6 +174,12 @@ pub trait Provider: LoginFormat {
         authorization: &Authorization,
         account_id: Option<&str>,
     ) -> Option<PreparedAuthorization>;
+
+    /// How it states limits, and how its clients are told of them.
+    fn limit_facts(&self) -> &'static dyn LimitFacts;
+
+    /// What it writes into its errors, as far as that decides anything.
+    fn failure_texts(&self) -> &'static Texts;
 
     /// Whether a response header tells of the account's limits, which are not the client's to see. `name` is in lower
     /// case.

@@ -124,9 +124,10 @@ impl SessionTable {
         self.expire(now);
         let now = self.latest;
         let binding = Binding { credential, scope, last_used: now };
-        let is_pending =
-            self.index.get(&key).and_then(|at| self.slot(*at)).is_some_and(|slot| slot.is_pending);
-        let before = self.take(&key).filter(|before| !has_expired(before, now));
+        let before = self.take(&key);
+        // Whatever is taken out stands among the changes.
+        let is_pending = before.is_some() && self.pending.is_some();
+        let before = before.filter(|before| !has_expired(before, now));
         while self.index.len() >= self.most {
             let oldest = self.recency.last;
             if self.remove(oldest).is_none() {

@@ -164,7 +164,7 @@ impl ClientConnection {
         self.interim_in_order.store(!self.tail_unflushed.load(Ordering::Relaxed), Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.has_served.store(true, Ordering::Relaxed);
-        RequestGuard { connection: Arc::clone(self), counted: None }
+        RequestGuard { connection: Arc::clone(self), of_service: None, of_credential: None }
     }
 
     // --- the raw heads ---
@@ -271,13 +271,19 @@ impl ClientConnection {
 #[derive(Debug)]
 pub struct RequestGuard {
     connection: Arc<ClientConnection>,
-    counted: Option<[Counted; 2]>,
+    of_service: Option<Counted>,
+    of_credential: Option<Counted>,
 }
 
 impl RequestGuard {
-    /// Counts it among the requests of its service and of its credential, until it ends.
-    pub fn count_for(&mut self, service: &Arc<Activity>, credential: &Arc<Activity>) {
-        self.counted = Some([Counted::new(service), Counted::new(credential)]);
+    /// Counts it among the requests of its service, until it ends.
+    pub fn count_for_service(&mut self, service: &Arc<Activity>) {
+        self.of_service = Some(Counted::new(service));
+    }
+
+    /// Counts it among the requests of a credential, until it ends or goes on to another one.
+    pub fn count_for_credential(&mut self, credential: &Arc<Activity>) {
+        self.of_credential = Some(Counted::new(credential));
     }
 
     /// The connection it came over.

@@ -8,18 +8,25 @@
 //! Spec: credentials.md.
 
 mod call;
+mod current;
 mod keeper;
 mod live;
 mod probe;
 mod refresh;
 mod source;
+mod told;
 mod waiter;
 
 use std::sync::Arc;
 
+pub(crate) use current::{Current, refused, standing};
 pub use live::{Held, LiveCredential, NotReady, Ways};
-pub(crate) use probe::error_message;
 pub use source::{CredentialSource, LoginFile};
+pub(crate) use told::Told;
+use trunkline_core::ids::CredentialId;
+use trunkline_core::limits::Caps;
+use trunkline_core::plan::{self, WeightSource};
+use trunkline_core::selection::CredentialKind;
 
 use trunkline_core::provider::Provider;
 
@@ -29,34 +36,43 @@ use crate::upstream::Upstream;
 /// A credential of a service, as one configuration has it.
 #[derive(Debug)]
 pub struct Credential {
-    tag: Arc<str>,
-    upstream: Arc<Upstream>,
-    models: Vec<String>,
-    users: Option<Vec<usize>>,
-    weight: Option<f64>,
+    settings: CredentialSettings,
     provider: &'static dyn Provider,
     live: Arc<LiveCredential>,
 }
 
+/// What a configuration says of a credential.
+#[derive(Debug)]
+pub struct CredentialSettings {
+    /// Its number in the table of sessions.
+    pub id: CredentialId,
+    /// Its name.
+    pub tag: Arc<str>,
+    /// Where its requests go.
+    pub upstream: Arc<Upstream>,
+    /// The models it may serve, as globs; empty: all.
+    pub models: Vec<String>,
+    /// The names of the users who may use it, if not all may.
+    pub users: Option<Vec<String>>,
+    /// What it weighs, if that is not for its plan to say.
+    pub weight: Option<f64>,
+    /// How much of its windows is offered.
+    pub caps: Caps,
+}
+
 impl Credential {
-    /// A credential. `users`: the positions of the users who may use it, if not all may; `weight`: what it weighs, whatever
-    /// its plan says.
+    /// A credential.
     pub fn new(
-        tag: &str,
+        settings: CredentialSettings,
         live: Arc<LiveCredential>,
-        upstream: Arc<Upstream>,
-        models: Vec<String>,
-        users: Option<Vec<usize>>,
-        weight: Option<f64>,
         provider: &'static dyn Provider,
     ) -> Self {
-        Self { tag: tag.into(), upstream, models, users, weight, provider, live }
+        Self { settings, provider, live }
     }
 
-    /// What it weighs among others: as configured, else by the plan of its account, else 1.
-    pub fn weight(&self) -> f64 {
-        let of_plan = || self.live.plan().map_or(1, |plan| self.provider.plan_weight(&plan));
-        self.weight.unwrap_or_else(|| f64::from(of_plan()))
+    /// What the configuration says of it.
+    pub fn settings(&self) -> &CredentialSettings {
+        &self.settings
     }
 
     /// What outlives a change of the configuration.
@@ -69,23 +85,48 @@ impl Credential {
         self.live.activity()
     }
 
+    /// Its number.
+    pub fn id(&self) -> CredentialId {
+        self.settings.id
+    }
+
     /// Its name.
     pub fn tag(&self) -> &Arc<str> {
-        &self.tag
+        &self.settings.tag
     }
 
     /// Where its requests go.
     pub fn upstream(&self) -> &Arc<Upstream> {
-        &self.upstream
+        &self.settings.upstream
     }
 
-    /// The models it may serve, as globs; empty: all.
-    pub fn models(&self) -> &[String] {
-        &self.models
+    /// Whether it is a key, which has no windows and costs money.
+    pub fn is_api_key(&self) -> bool {
+        matches!(self.live.source(), CredentialSource::ApiKey(_))
     }
 
-    /// Whether the user at this position may use it. Nobody in particular: only if it is not kept for some.
-    pub fn admits_user(&self, user: Option<usize>) -> bool {
-        self.users.as_ref().is_none_or(|users| user.is_some_and(|user| users.contains(&user)))
+    /// What it is to the selection.
+    pub fn kind(&self) -> CredentialKind {
+        if self.is_api_key() { CredentialKind::ApiKey } else { CredentialKind::Login }
+    }
+
+    /// What it weighs, by what is known of its plan.
+    pub fn weight(&self) -> f64 {
+        self.weight_by(&self.live.current())
+    }
+
+    pub(crate) fn weight_by(&self, current: &Current) -> f64 {
+        let source = if self.is_api_key() {
+            WeightSource::ApiKey
+        } else {
+            WeightSource::Plan(current.plan.as_ref().map_or(1, |plan| self.provider.plan_weight(plan)))
+        };
+        plan::weight(self.settings.weight, source)
+    }
+
+    /// Whether the user of this name may use it. Nobody in particular: only if it is not kept for some.
+    pub fn admits_user(&self, user: Option<&str>) -> bool {
+        let users = self.settings.users.as_ref();
+        users.is_none_or(|users| user.is_some_and(|user| users.iter().any(|one| one == user)))
     }
 }

@@ -1,11 +1,11 @@
-//! Sending a request to its credential's upstream, and the repeats that only concern connections.
+//! Sending a request to its credential's upstream, once.
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -19,7 +19,7 @@ use trunkline_core::provider::Provider;
 use crate::client_connection::ClientConnection;
 use crate::credential::{Credential, Held};
 use crate::upload::{Upload, UploadError, Waiting};
-use crate::upstream::{Connection, Source, exchange};
+use crate::upstream::{Connection, Source, dial, exchange};
 
 /// A request as it goes out, apart from its body. Not `Debug`: the user's token is among the headers.
 pub(crate) struct Outgoing<'a> {
@@ -30,15 +30,20 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// The service's headers, which override the client's.
     pub(crate) overrides: &'a [(HeaderName, Vec<HeaderValue>)],
-    pub(crate) held: Arc<Held>,
 }
 
 /// Room for the headers that are set by us.
 const OWN_HEADERS: usize = 4;
 
 impl Outgoing<'_> {
-    fn headers(&self, provider: &dyn Provider, is_http1: bool, length: Option<u64>) -> HeaderMap {
-        let anew = SetAnew { authorization: &self.held.authorization.name, is_http1 };
+    fn headers(
+        &self,
+        provider: &dyn Provider,
+        held: &Held,
+        is_http1: bool,
+        length: Option<u64>,
+    ) -> HeaderMap {
+        let anew = SetAnew { authorization: &held.authorization.name, is_http1 };
         let mut out = headers::forwarded_request(self.headers, anew, self.overrides.len() + OWN_HEADERS);
         match length {
             // The library adds it where there is none and a body needs one.
@@ -61,7 +66,7 @@ impl Outgoing<'_> {
                 out.append(name, value);
             }
         }
-        provider.authorize(&mut out, &self.held.authorization);
+        provider.authorize(&mut out, &held.authorization);
         out
     }
 }
@@ -73,6 +78,8 @@ pub(crate) struct Answer {
     pub(crate) source: Source,
     /// What of its body has been read already, to be handed on before the rest.
     pub(crate) read_ahead: VecDeque<Frame<Bytes>>,
+    /// Whether the provider cut it meanwhile.
+    pub(crate) was_cut: bool,
 }
 
 /// Who was waited for too long.
@@ -82,77 +89,100 @@ pub(crate) enum Timeout {
     Provider,
 }
 
-/// Sends the request, over a reused connection first, and once more over a fresh one if that turns out to be dead, or if
-/// none could be made at the first try.
-///
-/// A connection that had been idle may have been closed by the provider just as the request went out; nothing has been
-/// answered then, and the same credential is as good as before.
+/// Why a try has no answer.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// The request was not sent, or certainly not processed. `is_stale`: by a connection that had been idle, which says
+    /// nothing of the provider.
+    NotSent {
+        /// Whether only the connection was too old.
+        is_stale: bool,
+        /// Why, for the log.
+        detail: String,
+    },
+    /// The connection was lost after the request was sent.
+    Lost {
+        /// Why, for the log.
+        detail: String,
+    },
+    /// No head came in time.
+    NoHead,
+    /// The request itself is at fault, or its client: no other try would fare better.
+    Fault(Fault),
+}
+
+/// How soon after it was taken a kept connection ends that the provider had closed already: the news was under way. What
+/// ends later has been lost.
+const STALE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Sends the request once; over a connection that is there already, unless `fresh` is asked for.
 pub(crate) async fn forward(
     provider: &'static dyn Provider,
     credential: &Credential,
+    held: &Held,
     outgoing: &Outgoing<'_>,
     upload: &Arc<Upload>,
     client: &Arc<ClientConnection>,
-    attempts: &mut u32,
-) -> Result<Answer, Fault> {
-    let upstream = credential.upstream();
-    let mut fresh = false;
-    loop {
-        *attempts += 1;
-        let is_first = *attempts == 1;
-        let connection = match upstream.connect(fresh).await {
-            Ok(connection) => connection,
-            Err(error) if is_first => {
-                tracing::debug!(credential = &**credential.tag(), %error, "no connection, once more");
-                fresh = true;
-                continue;
-            }
-            Err(error) => {
-                return Err(Fault::new(
-                    FaultKind::UpstreamConnection,
-                    format!(
-                        "trunkline could not connect to the provider for credential {}",
-                        credential.tag()
-                    ),
-                )
-                .with_detail(error.to_string()));
-            }
-        };
-        let reused = matches!(&connection, Connection::Http1 { reused, .. } | Connection::Http2 { reused, .. } if *reused);
-        let request = request_for(provider, credential, outgoing, upload, client, &connection)?;
-        match within_time(upload, exchange(connection, request)).await {
-            Ok(Ok((response, source))) => {
-                return Ok(Answer { response, source, read_ahead: VecDeque::new() });
-            }
-            Ok(Err(error)) => {
-                if let Some(error) = upload.failure() {
-                    return Err(upload_fault(error));
-                }
-                if reused && is_first {
-                    tracing::debug!(credential = &**credential.tag(), %error, "a reused connection was dead, once more");
-                    fresh = true;
-                    continue;
-                }
-                return Err(Fault::new(
-                    FaultKind::UpstreamConnection,
-                    format!(
-                        "the provider closed the connection of credential {} without an answer",
-                        credential.tag()
-                    ),
-                )
-                .with_detail(error.to_string()));
-            }
-            Err(Timeout::Client) => {
-                return Err(slow_body());
-            }
-            Err(Timeout::Provider) => {
-                return Err(Fault::new(
-                    FaultKind::UpstreamTimeout,
-                    format!("the provider did not answer credential {} in time", credential.tag()),
-                ));
-            }
+    fresh: bool,
+) -> Result<Answer, Unanswered> {
+    let connection = credential
+        .upstream()
+        .connect(fresh)
+        .await
+        .map_err(|error| Unanswered::NotSent { is_stale: false, detail: error.to_string() })?;
+    let reused = match &connection {
+        Connection::Http1 { reused, .. } | Connection::Http2 { reused, .. } => *reused,
+    };
+    let request = request_for(provider, credential, held, outgoing, upload, client, &connection)
+        .map_err(Unanswered::Fault)?;
+    let taken = reused.then(Instant::now);
+    match within_time(upload, exchange(connection, request)).await {
+        Ok(Ok((response, source))) => {
+            Ok(Answer { response, source, read_ahead: VecDeque::new(), was_cut: false })
         }
+        Ok(Err(error)) => {
+            if let Some(error) = upload.failure() {
+                return Err(Unanswered::Fault(upload_fault(error)));
+            }
+            let detail = dial::chain(&error);
+            let ends_soon = taken.is_some_and(|taken| taken.elapsed() < STALE_WITHIN);
+            Err(match of_http2(&error) {
+                _ if error.is_canceled() => Unanswered::NotSent { is_stale: ends_soon, detail },
+                Some(Http2End::NotProcessed) => Unanswered::NotSent { is_stale: false, detail },
+                None if ends_soon => Unanswered::NotSent { is_stale: true, detail },
+                Some(Http2End::StreamReset) | None => Unanswered::Lost { detail },
+            })
+        }
+        Err(Timeout::Client) => Err(Unanswered::Fault(slow_body())),
+        Err(Timeout::Provider) => Err(Unanswered::NoHead),
     }
+}
+
+/// How an HTTP/2 stream ended whose connection stands, or was ended with words.
+enum Http2End {
+    /// The provider said that it has not looked at the request: REFUSED_STREAM, or a GOAWAY that leaves it out (the library
+    /// gives that error to no other stream).
+    NotProcessed,
+    /// It was reset.
+    StreamReset,
+}
+
+fn of_http2(error: &hyper::Error) -> Option<Http2End> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return match error {
+                error if error.is_remote() && (is_refused || error.is_go_away()) => {
+                    Some(Http2End::NotProcessed)
+                }
+                error if error.is_reset() => Some(Http2End::StreamReset),
+                _ => None,
+            };
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// The refusal of a body that does not arrive.
@@ -173,6 +203,7 @@ pub(crate) fn upload_fault(error: UploadError) -> Fault {
 fn request_for(
     provider: &'static dyn Provider,
     credential: &Credential,
+    held: &Held,
     outgoing: &Outgoing<'_>,
     upload: &Arc<Upload>,
     client: &Arc<ClientConnection>,
@@ -191,7 +222,7 @@ fn request_for(
     *request.uri_mut() = origin
         .target(&outgoing.target, is_http2)
         .map_err(|_| Fault::new(FaultKind::InvalidRequest, "the request target is not valid"))?;
-    *request.headers_mut() = outgoing.headers(provider, !is_http2, upload.length());
+    *request.headers_mut() = outgoing.headers(provider, held, !is_http2, upload.length());
     if is_http2 {
         *request.version_mut() = http::Version::HTTP_2;
     } else {

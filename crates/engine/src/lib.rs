@@ -5,13 +5,14 @@
 //! writes the request's record ([`record`]).
 
 pub mod activity;
+pub mod bindings;
 pub mod client_connection;
 pub mod credential;
 mod decode;
+pub mod failovers;
 mod forward;
 mod own_request;
 pub mod record;
-mod refused_token;
 pub mod relay;
 pub mod service;
 pub mod upload;

@@ -14,11 +14,14 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
+use trunkline_core::availability::RequestEnd;
 
 use crate::client_connection::RequestGuard;
+use crate::credential::{Credential, Told};
+use crate::forward::Answer;
 use crate::record::{Outcome, Record};
 use crate::upload::Upload;
-use crate::upstream::{Http1, Source, StreamPermit, Upstream};
+use crate::upstream::{Http1, Source, StreamPermit};
 
 /// Most that is merged into one write.
 const MAX_MERGE: usize = 64 * 1024;
@@ -58,10 +61,12 @@ pub struct Relay {
     incoming: Incoming,
     connection: Option<Box<Http1>>,
     _stream: Option<StreamPermit>,
-    upstream: Arc<Upstream>,
+    credential: Arc<Credential>,
     upload: Arc<Upload>,
     /// Frames read ahead of their turn: before the head was passed on, or since they could not be merged.
     stashed: VecDeque<Frame<Bytes>>,
+    /// Whether the provider cut it while it was read ahead.
+    was_cut: bool,
     state: State,
     idle: Duration,
     /// Since when the provider has been silent; `None` while it is not. The clock is only read once it falls silent.
@@ -82,33 +87,28 @@ enum State {
 }
 
 impl Relay {
-    /// The relay of an answer whose head is in. `read_ahead`: what has been read of its body already; `idle`: the longest
-    /// silence in its middle.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of an answer, each of which has an owner of its own"
-    )]
-    pub fn new(
-        incoming: Incoming,
-        source: Source,
-        read_ahead: VecDeque<Frame<Bytes>>,
-        upstream: Arc<Upstream>,
+    /// The relay of an answer whose head is in. `idle`: the longest silence in its middle.
+    pub(crate) fn new(
+        answer: Answer,
+        credential: Arc<Credential>,
         upload: Arc<Upload>,
         idle: Duration,
         record: Option<Box<Record>>,
         guard: RequestGuard,
     ) -> Self {
+        let Answer { response, source, read_ahead, was_cut } = answer;
         let (connection, stream) = match source {
             Source::Http1(connection) => (Some(connection), None),
             Source::Http2(permit) => (None, Some(permit)),
         };
         Self {
-            incoming,
+            incoming: response.into_body(),
             connection,
             _stream: stream,
-            upstream,
+            credential,
             upload,
             stashed: read_ahead,
+            was_cut,
             state: State::Streaming,
             idle,
             silent_since: None,
@@ -120,20 +120,22 @@ impl Relay {
     }
 
     /// The next frame as the provider's connection gives it.
-    fn poll_provider(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_provider(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         if let Some(frame) = self.stashed.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }
+        if self.was_cut {
+            return Poll::Ready(Some(Err(Cut)));
+        }
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) {
-            return Poll::Ready(frame);
+            return Poll::Ready(frame.map(|frame| frame.map_err(|_| Cut)));
         }
         let Some(connection) = &mut self.connection else { return Poll::Pending };
         // Its end, too, shows in the body.
         let _ = connection.drive(context);
-        Pin::new(&mut self.incoming).poll_frame(context)
+        Pin::new(&mut self.incoming)
+            .poll_frame(context)
+            .map(|frame| frame.map(|frame| frame.map_err(|_| Cut)))
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
@@ -162,8 +164,10 @@ impl Relay {
         let length = frame.data_ref().map(Bytes::len);
         self.bytes_out += length.unwrap_or(0) as u64;
         self.guard.connection().on_given(length.unwrap_or(1));
-        let is_last =
-            self.state == State::Streaming && self.stashed.is_empty() && self.incoming.is_end_stream();
+        let is_last = self.state == State::Streaming
+            && !self.was_cut
+            && self.stashed.is_empty()
+            && self.incoming.is_end_stream();
         if is_last || self.state == State::Ended {
             self.end();
         }
@@ -186,6 +190,7 @@ impl Relay {
                 }
                 Poll::Ready(Some(Err(_))) => {
                     self.state = State::Cut(None);
+                    self.credential.live().tell(Told::Ended(RequestEnd::Cut));
                     break;
                 }
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
@@ -229,6 +234,7 @@ impl Relay {
 
     fn cut(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         self.state = State::Cut(None);
+        self.credential.live().tell(Told::Ended(RequestEnd::Cut));
         // In whatever state the connection is: it serves nobody else.
         self.connection = None;
         self.poll_cut(context)
@@ -263,7 +269,7 @@ impl Relay {
     fn end(&mut self) {
         self.state = State::Ended;
         if let Some(connection) = self.connection.take() {
-            self.upstream.put_back(connection);
+            self.credential.upstream().put_back(connection);
         }
         if let Some(mut record) = self.record.take() {
             record.bytes_out = self.bytes_out;
@@ -276,7 +282,11 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         // A server does not poll a body of known length to its end.
-        if self.state == State::Streaming && self.stashed.is_empty() && self.incoming.is_end_stream() {
+        if self.state == State::Streaming
+            && !self.was_cut
+            && self.stashed.is_empty()
+            && self.incoming.is_end_stream()
+        {
             self.end();
         }
         if let Some(record) = &mut self.record {
@@ -309,6 +319,7 @@ impl Body for ResponseBody {
             Self::Relay(relay) => {
                 relay.state == State::Ended
                     || (relay.state == State::Streaming
+                        && !relay.was_cut
                         && relay.stashed.is_empty()
                         && relay.incoming.is_end_stream())
             }

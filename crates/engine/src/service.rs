@@ -1,41 +1,48 @@
 //! A service: what one configured front does with a request, stage by stage.
 //!
-//! `accept` (may it come in) → `authenticate` (whose is it) → `select` (which credential) → forward → relay → record.
+//! `accept` (may it come in) → `authenticate` (whose is it) → `asked` (what the selection has to know) → `attempt` (`select`,
+//! send, `examine`; again elsewhere) → relay → record.
 //! Each stage takes what the one before it made, so that none can be left out.
 
 mod accept;
+mod asked;
+mod attempt;
 mod authenticate;
+mod examine;
+mod failed;
+mod own;
+mod pool;
 mod select;
+mod show;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONTENT_ENCODING, HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use trunkline_core::auth::TokenTable;
-use trunkline_core::auth_recovery::{Outcome as Recovered, Tries};
 use trunkline_core::client_address::Network;
-use trunkline_core::fault::Fault;
-use trunkline_core::provider::{OwnAnswer, Provider};
+use trunkline_core::ids::{ServiceId, UserId};
+use trunkline_core::provider::Provider;
 use trunkline_core::throttle::AuthThrottle;
 use trunkline_core::{client_address, headers, request_id};
 
+use self::asked::Asked;
+use self::attempt::{Ended, Tries};
+pub use self::pool::Pool;
 use crate::activity::Activity;
+use crate::bindings::Bindings;
 use crate::client_connection::{ClientConnection, RequestGuard};
 use crate::credential::Credential;
-use crate::forward::{Answer, Outgoing, forward, upload_fault};
-use crate::record::{Outcome, Record};
-use crate::refused_token::refuses_authorization;
+use crate::failovers::Failovers;
+use crate::forward::{Answer, Outgoing, upload_fault};
+use crate::record::Record;
 use crate::relay::{Relay, ResponseBody};
 use crate::upload::{ReplayBudget, Upload, UploadLimits};
 
-const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
-const REQUEST_ID: HeaderName = HeaderName::from_static(request_id::RESPONSE_HEADER);
-
-/// Room for the headers that are set by us on a request or an answer.
-const OWN_HEADERS: usize = 4;
+/// Room for the headers that are set by us on an answer.
+const OWN_HEADERS: usize = 16;
 
 /// What a user may do about modes that cost the account extra (claude.md, *Fast mode*).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +60,12 @@ pub enum FastMode {
 pub struct User {
     /// The name, in logs.
     pub name: Arc<str>,
-    /// The position of the credential.
-    pub credential: usize,
+    /// The number in the table of sessions.
+    pub id: UserId,
+    /// The position of the pool.
+    pub pool: usize,
+    /// Whether requests may go to external credentials.
+    pub allow_external_usage: bool,
     /// Models allowed, as globs; empty: all.
     pub models: Vec<String>,
     /// Further API paths allowed, as globs.
@@ -67,6 +78,10 @@ pub struct User {
     pub fast_mode: FastMode,
     /// Whether the account's own limit headers are passed on.
     pub passthrough_limits: bool,
+    /// How long a request may wait for a credential to become usable, if not as long as the service says.
+    pub wait_for_capacity: Option<Duration>,
+    /// Whether the user may ask how a credential was picked.
+    pub explain: bool,
 }
 
 /// What a service is made of.
@@ -82,8 +97,16 @@ pub struct ServiceSettings {
     pub users: Vec<Arc<User>>,
     /// Users by token: positions in `users`.
     pub tokens: TokenTable<usize>,
+    /// Its number in the table of sessions.
+    pub id: ServiceId,
+    /// Which credential serves which session.
+    pub bindings: Arc<Bindings>,
     /// Its credentials; at least one.
     pub credentials: Vec<Arc<Credential>>,
+    /// What users' requests go to; at least one.
+    pub pools: Vec<Arc<Pool>>,
+    /// How long a request may wait for a credential to become usable.
+    pub wait_for_capacity: Duration,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
     /// Headers set on requests to the provider.
@@ -111,6 +134,7 @@ pub struct Service {
 pub struct LiveService {
     throttle: Mutex<AuthThrottle>,
     activity: Arc<Activity>,
+    failovers: Failovers,
 }
 
 /// The request under way, as far as every stage needs it.
@@ -139,6 +163,11 @@ impl Service {
     /// What is under way in it.
     pub fn activity(&self) -> &Activity {
         &self.live.activity
+    }
+
+    /// The requests that went on to another credential.
+    pub fn failovers(&self) -> &Failovers {
+        &self.live.failovers
     }
 
     /// Its settings.
@@ -176,7 +205,7 @@ impl Service {
                     // Not worth a line: every client does it at every start.
                     record.discard();
                 }
-                return own_answer(self.provider.hello(), None, &under.id, under.is_head, guard);
+                return own::answer(self.provider.hello(), &under, guard);
             }
             Ok(accept::Accepted::Api(accepted)) => accepted,
             Err(fault) => return self.refuse(&fault, under, guard),
@@ -188,6 +217,9 @@ impl Service {
         if let Some(record) = &mut under.record {
             record.user = authed.user.as_ref().map(|user| Arc::clone(&user.name));
         }
+        if authed.call.asks_usage {
+            return self.tell_usage(&authed, under, guard);
+        }
         let encoding = parts.headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
         let upload = Upload::new(
             body,
@@ -195,198 +227,137 @@ impl Service {
             self.provider.wanted(),
             self.settings.upload,
             Arc::clone(&self.settings.replay_budget),
-            under.record.is_some(),
+            under.record.is_some() || authed.call.asks_model,
         );
         let upload = match upload {
             Ok(upload) => upload,
             Err(error) => return self.refuse(&upload_fault(error), under, guard),
         };
-        let leased = match self.select(authed, &upload, &parts.headers).await {
-            Ok(leased) => leased,
+        let asked = match self.ask(&authed, &upload, &parts.headers).await {
+            Ok(asked) => asked,
             Err(fault) => return self.refuse(&fault, under, guard),
         };
-        guard.count_for(&self.live.activity, leased.credential.activity());
-        if let Some(record) = &mut under.record {
-            record.credential = Some(Arc::clone(leased.credential.tag()));
-        }
-        self.exchange(leased, upload, under, parts.method, parts.headers, guard).await
+        guard.count_for_service(&self.live.activity);
+        self.exchange(authed.call, asked, upload, under, parts.method, parts.headers, guard).await
     }
 
+    fn tell_usage(
+        &self,
+        authed: &authenticate::Authed,
+        mut under: Under,
+        guard: RequestGuard,
+    ) -> Response<ResponseBody> {
+        let user = authed.user.as_deref();
+        let pool = match self.pool_of(user) {
+            Ok(pool) => pool,
+            Err(fault) => return self.refuse(&fault, under, guard),
+        };
+        let usage = self.usage(pool, user.map(|user| &*user.name));
+        if let Some(mut record) = under.record.take() {
+            record.status = usage.status;
+            record.bytes_out = usage.body.len() as u64;
+            record.finish(crate::record::Outcome::Ok);
+        }
+        own::answer(usage, &under, guard)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a request, which go different ways from here"
+    )]
     async fn exchange(
         &self,
-        leased: select::Leased,
+        call: accept::ApiCall,
+        asked: Asked,
         upload: Arc<Upload>,
         mut under: Under,
         method: http::Method,
         headers: HeaderMap,
-        guard: RequestGuard,
+        mut guard: RequestGuard,
     ) -> Response<ResponseBody> {
-        // The session's place in the headers is read now, its place in the body once that has been seen.
-        let session = under.record.as_ref().and_then(|_| self.provider.session(&headers, &[]));
-        let mut outgoing = Outgoing {
-            method,
-            target: leased.target,
-            headers: &headers,
-            overrides: &self.settings.headers,
-            held: leased.held,
+        let mut tries = Tries::new(Arc::clone(&under.id));
+        let outgoing =
+            Outgoing { method, target: call.target, headers: &headers, overrides: &self.settings.headers };
+        let request = attempt::Request { asked: &asked, upload: &upload, outgoing: &outgoing };
+        let ended = self.attempt(&request, &mut tries, &mut guard).await;
+        self.describe(&mut under, &asked, &upload, &tries);
+        let explanation = tries.explanation.take();
+        let mut response = match ended {
+            Ended::Answered(answer, credential) => {
+                // Nothing is repeated once an answer is accepted.
+                upload.release();
+                let (shows, explanation) = (call.shows_limits, explanation.as_deref());
+                return self.pass_on(answer, credential, shows, &asked, upload, under, guard, explanation);
+            }
+            Ended::NoCandidate(none) => self.refuse_for(&none, &asked, under, guard),
+            Ended::Fault(fault) => self.refuse(&fault, under, guard),
         };
-        let (answer, attempts) =
-            self.send(&leased.credential, &mut outgoing, &upload, guard.connection()).await;
-        self.describe(&mut under, session, &upload, attempts);
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(fault) => return self.refuse(&fault, under, guard),
-        };
-        // Nothing is repeated once an answer is accepted.
-        upload.release();
-        let (head, incoming) = answer.response.into_parts();
+        own::set_explanation(response.headers_mut(), explanation.as_deref());
+        response
+    }
+
+    /// An answer of the provider's, on its way to the client. `shows`: whether limits are shown on it.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of an answer, each of which has an owner of its own"
+    )]
+    fn pass_on(
+        &self,
+        mut answer: Answer,
+        credential: Arc<Credential>,
+        shows: bool,
+        asked: &Asked,
+        upload: Arc<Upload>,
+        mut under: Under,
+        guard: RequestGuard,
+        explanation: Option<&str>,
+    ) -> Response<ResponseBody> {
+        let status = answer.response.status();
+        let provided = std::mem::take(answer.response.headers_mut());
+        let reason = answer.response.extensions_mut().remove::<hyper::ext::ReasonPhrase>();
         let mut record = under.record.take();
         if let Some(record) = &mut record {
-            record.status = head.status;
+            record.status = status;
+            record.credential = Some(Arc::clone(credential.tag()));
             record.answered = Some(Instant::now());
         }
-        let passthrough = leased.passthrough_limits;
+        let passthrough = asked.user.as_ref().is_some_and(|user| user.passthrough_limits);
         let mut response_headers = headers::forwarded_response(
-            head.headers,
+            provided,
             |name| !passthrough && self.provider.is_limit_header(name),
             OWN_HEADERS,
         );
-        set_request_id(&mut response_headers, &under.id);
+        if shows && !passthrough {
+            for (name, value) in self.shown_headers(asked, status).headers() {
+                response_headers.insert(name, value.clone());
+            }
+        }
+        own::set_request_id(&mut response_headers, &under.id);
+        own::set_explanation(&mut response_headers, explanation);
         guard.connection().on_given(1);
-        let upstream = Arc::clone(leased.credential.upstream());
-        let relay = Relay::new(
-            incoming,
-            answer.source,
-            answer.read_ahead,
-            upstream,
-            upload,
-            self.settings.idle,
-            record,
-            guard,
-        );
+        let relay = Relay::new(answer, credential, upload, self.settings.idle, record, guard);
         let mut response = Response::new(ResponseBody::Relay(Box::new(relay)));
-        *response.status_mut() = head.status;
+        *response.status_mut() = status;
         *response.headers_mut() = response_headers;
         // The provider's own reason phrase, if it is not the usual one.
-        if let Some(reason) = head.extensions.get::<hyper::ext::ReasonPhrase>() {
-            response.extensions_mut().insert(reason.clone());
+        if let Some(reason) = reason {
+            response.extensions_mut().insert(reason);
         }
         response
     }
 
-    /// Sends a request, and again on the same credential if its token was refused and another can be had. Gives the number
-    /// of tries as well.
-    async fn send(
-        &self,
-        credential: &Credential,
-        outgoing: &mut Outgoing<'_>,
-        upload: &Arc<Upload>,
-        client: &Arc<ClientConnection>,
-    ) -> (Result<Answer, Fault>, u32) {
-        let mut total = 0;
-        let mut tries = Tries::default();
-        loop {
-            let mut attempts = 0;
-            let sent = forward(self.provider, credential, outgoing, upload, client, &mut attempts).await;
-            total += attempts;
-            let mut answer = match sent {
-                Ok(answer) => answer,
-                Err(fault) => return (Err(fault), total),
-            };
-            if !refuses_authorization(&mut answer).await {
-                return (Ok(answer), total);
-            }
-            let (live, token) = (credential.live(), outgoing.held.token);
-            if !upload.can_repeat() {
-                // Too late for this request, but not for the next.
-                live.on_refused(token, tries);
-                return (Ok(answer), total);
-            }
-            match live.recover(token, tries).await {
-                Recovered::Retry { after_refresh } => {
-                    tries.after_refresh |= after_refresh;
-                    tries.with_other_token |= !after_refresh;
-                    match live.authorization().await {
-                        Ok(held) => outgoing.held = held,
-                        Err(_) => return (Ok(answer), total),
-                    }
-                }
-                // There is no other credential to go to.
-                Recovered::PassThrough | Recovered::NextCandidate => return (Ok(answer), total),
-            }
-        }
-    }
-
-    /// What the log wants to know of the body, as far as it has been seen in passing.
-    fn describe(&self, under: &mut Under, session: Option<String>, upload: &Upload, attempts: u32) {
+    /// What the log wants to know of the request, as far as it has been seen in passing.
+    fn describe(&self, under: &mut Under, asked: &Asked, upload: &Upload, tries: &Tries) {
         if let Some(record) = &mut under.record {
             let (_, model, places) = upload.facts();
             record.model = model.text().map(str::to_owned);
-            record.session = session.or_else(|| self.provider.session(&HeaderMap::new(), &places));
+            record.session = match &asked.session {
+                Some(session) => Some(session.session().to_owned()),
+                None => self.provider.session(&HeaderMap::new(), &places),
+            };
             record.bytes_in = upload.received();
-            record.attempts = attempts;
+            record.attempts = tries.count;
+            record.credential = tries.last.clone();
         }
-    }
-
-    fn refuse(&self, fault: &Fault, under: Under, guard: RequestGuard) -> Response<ResponseBody> {
-        if let Some(mut record) = under.record {
-            record.status = fault.kind.status();
-            record.detail = Some(match &fault.detail {
-                Some(detail) => format!("{}: {}: {detail}", fault.kind.label(), fault.message),
-                None => format!("{}: {}", fault.kind.label(), fault.message),
-            });
-            record.finish(Outcome::Refused);
-        }
-        own_answer(self.provider.error(fault, &under.id), Some(fault), &under.id, under.is_head, guard)
-    }
-
-    /// A refusal as raw bytes of HTTP/1.1, for a connection that is not served, or whose request has no readable head.
-    pub fn raw_refusal(&self, fault: &Fault) -> Bytes {
-        let answer = self.provider.error(fault, &request_id::from_random(fastrand::u64(..)));
-        raw_answer(&answer, fault.kind.is_final())
-    }
-}
-
-fn own_answer(
-    answer: OwnAnswer,
-    fault: Option<&Fault>,
-    id: &Arc<str>,
-    is_head: bool,
-    guard: RequestGuard,
-) -> Response<ResponseBody> {
-    guard.connection().on_given(1);
-    let mut response = Response::new(ResponseBody::Own { bytes: None, guard });
-    *response.status_mut() = answer.status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(answer.body.len()));
-    if fault.is_some_and(|fault| fault.kind.is_final()) {
-        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-    }
-    set_request_id(headers, id);
-    if let ResponseBody::Own { bytes, .. } = response.body_mut() {
-        *bytes = (!is_head && !answer.body.is_empty()).then_some(answer.body);
-    }
-    response
-}
-
-fn raw_answer(answer: &OwnAnswer, is_final: bool) -> Bytes {
-    let status = answer.status;
-    let mut raw = format!(
-        "HTTP/1.1 {} {}\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\n{}\r\n",
-        status.as_str(),
-        status.canonical_reason().unwrap_or(""),
-        answer.content_type,
-        answer.body.len(),
-        if is_final { "x-should-retry: false\r\n" } else { "" },
-    )
-    .into_bytes();
-    raw.extend_from_slice(&answer.body);
-    raw.into()
-}
-
-fn set_request_id(headers: &mut HeaderMap, id: &str) {
-    if let Ok(value) = HeaderValue::from_str(id) {
-        headers.insert(REQUEST_ID, value);
     }
 }

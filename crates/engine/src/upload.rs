@@ -19,8 +19,8 @@ use trunkline_core::scan::{BodyScan, Found, Progress, Wanted};
 
 use crate::decode::{BodyDecoder, DecodeError};
 
-/// How much of a body the log may look through for the model; routing has bounds of its own.
-const MAX_SCAN_FOR_LOG: usize = 64 * 1024;
+/// How much of a body is looked through for the model, for routing and for the log (claude.md, *To the provider*).
+const MAX_SCAN_FOR_MODEL: usize = 64 * 1024;
 
 /// What all requests of the process may keep for repeats, together: 256 MiB (config.md, `replay_buffer`).
 pub const PROCESS_REPLAY_BYTES: usize = 256 * 1024 * 1024;
@@ -115,11 +115,15 @@ struct State {
     strict: bool,
     /// Whether anybody wants to know what it finds in passing.
     curious: bool,
+    /// Whether it is being read before anything of it is sent: nothing that was read may then be let go.
+    ahead: bool,
+    /// Whether more was read ahead than may be kept.
+    is_over: bool,
 }
 
 impl Upload {
-    /// A body about to be read. `encoding` is the value of `content-encoding`, if there is one; `curious`: whether the log
-    /// wants to know the model.
+    /// A body about to be read. `encoding` is the value of `content-encoding`, if there is one; `curious`: whether the model
+    /// is wanted in passing.
     pub fn new(
         incoming: Incoming,
         encoding: Option<&str>,
@@ -150,6 +154,8 @@ impl Upload {
             decoder: encoding.map(|encoding| BodyDecoder::new(encoding, limits.max_body)),
             strict: false,
             curious,
+            ahead: false,
+            is_over: false,
         };
         Ok(Arc::new(Self { state: Mutex::new(state), budget, limits }))
     }
@@ -174,6 +180,8 @@ impl Upload {
             decoder: None,
             strict: false,
             curious: false,
+            ahead: false,
+            is_over: false,
         };
         let limits = UploadLimits {
             max_body: length,
@@ -214,6 +222,32 @@ impl Upload {
             }
         })
         .await
+    }
+
+    /// Reads on until the scanner has seen the model, which is looked for in the first 64 KiB, and, if `wants_session`, the
+    /// place of the session, which is looked for as far as the body is kept for a repeat; or until the body has ended.
+    pub async fn read_for_routing(&self, wants_session: bool) -> Result<(), UploadError> {
+        self.lock().ahead = true;
+        let read = std::future::poll_fn(|context| {
+            let mut state = self.lock();
+            loop {
+                let has = |at| *state.scan.found(at) != Found::Nothing;
+                let needs_session = wants_session && !has(WANTED_SESSION.start);
+                let needs_model = !has(WANTED_MODEL) && state.scanned < MAX_SCAN_FOR_MODEL;
+                let is_over = state.is_over || state.scan.progress() != Progress::Reading;
+                if is_over || !(needs_session || needs_model) {
+                    return Poll::Ready(Ok(()));
+                }
+                match std::task::ready!(state.poll_next(self, context)) {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Poll::Ready(Err(error)),
+                    None => return Poll::Ready(Ok(())),
+                }
+            }
+        })
+        .await;
+        self.lock().ahead = false;
+        read
     }
 
     /// What the scanner found so far: how far it came, the model, and the places of the session id.
@@ -341,6 +375,11 @@ impl State {
                 self.kept.push_back(chunk.clone());
             } else if self.strict {
                 return Err(UploadError::NoRoom);
+            } else if self.ahead {
+                // Not sent yet: kept until the first try has had it, one chunk beyond the bound at most.
+                self.kept_bytes += chunk.len();
+                self.kept.push_back(chunk.clone());
+                self.is_over = true;
             } else {
                 // What is kept may be in the middle of being sent; `next` of the running try counts chunks, so the chunks
                 // go only when that try has had them all, which is now: it asks for a chunk when it has none left.
@@ -354,8 +393,9 @@ impl State {
     }
 
     fn scan(&mut self, chunk: &[u8]) -> Result<(), UploadError> {
-        let wants_more =
-            self.strict || (self.curious && !self.scan.is_satisfied() && self.scanned < MAX_SCAN_FOR_LOG);
+        let wants_more = self.strict
+            || self.ahead
+            || (self.curious && !self.scan.is_satisfied() && self.scanned < MAX_SCAN_FOR_MODEL);
         if !wants_more {
             return Ok(());
         }
@@ -369,7 +409,8 @@ impl State {
                 if self.strict {
                     decoded?;
                 } else if decoded.is_err() {
-                    self.scanned = MAX_SCAN_FOR_LOG;
+                    self.scanned = MAX_SCAN_FOR_MODEL;
+                    self.is_over |= self.ahead;
                 }
             }
         }

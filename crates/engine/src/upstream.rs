@@ -4,7 +4,7 @@
 //! the answer's own body (see [`crate::relay`]). That saves a channel hop, a wake-up and a task switch for every event of
 //! a stream. An HTTP/2 connection is shared by many answers and has a task.
 
-mod dial;
+pub(crate) mod dial;
 mod http1;
 mod http2;
 mod origin;

@@ -9,10 +9,14 @@ use trunkline_config::model::{self, CredentialKind, ProviderKind, RateLimitHeade
 use trunkline_config::{LoginLocation, Surroundings};
 use trunkline_core::auth::TokenTable;
 use trunkline_core::client_address::Network;
+use trunkline_core::ids::ServiceId;
 use trunkline_core::provider::Provider;
 use trunkline_core::provider::claude::Claude;
-use trunkline_engine::credential::{Credential, CredentialSource, LiveCredential, LoginFile, Ways};
-use trunkline_engine::service::{FastMode, Service, ServiceSettings, User};
+use trunkline_engine::bindings::Bindings;
+use trunkline_engine::credential::{
+    Credential, CredentialSettings, CredentialSource, LiveCredential, LoginFile, Ways,
+};
+use trunkline_engine::service::{FastMode, Pool, Service, ServiceSettings, User};
 use trunkline_engine::upload::{ReplayBudget, UploadLimits};
 use trunkline_engine::upstream::tls::SystemAuthorities;
 
@@ -43,6 +47,8 @@ pub enum AssembleError {
 pub(crate) struct Common {
     /// Bodies kept for a repeat share it.
     pub(crate) budget: Arc<ReplayBudget>,
+    /// Which credential serves which session.
+    pub(crate) bindings: Arc<Bindings>,
     /// How many workers there are.
     pub(crate) workers: usize,
     /// What the environment says about connections to providers.
@@ -58,7 +64,8 @@ impl Common {
         if system.is_named() {
             system.load().map_err(AssembleError::Environment)?;
         }
-        Ok(Self { budget: Arc::default(), workers, surroundings, system })
+        let (budget, bindings) = (Arc::default(), Arc::default());
+        Ok(Self { budget, bindings, workers, surroundings, system })
     }
 }
 
@@ -110,7 +117,9 @@ pub(crate) fn service(
 ) -> Result<Arc<Service>, AssembleError> {
     let provider = provider(config.provider).ok_or_else(|| AssembleError::Provider(config.tag.clone()))?;
     let bad = |what: String| AssembleError::Value { service: config.tag.clone(), what };
-    let users: Vec<_> = config.users.iter().map(|user| Arc::new(self::user(user))).collect();
+    let bindings = &parts.common.bindings;
+    let id = bindings.service(&config.tag);
+    let users: Vec<_> = config.users.iter().map(|user| Arc::new(self::user(user, id, bindings))).collect();
     let tokens =
         TokenTable::new(config.users.iter().enumerate().map(|(position, user)| (user.token, position)));
 
@@ -136,8 +145,6 @@ pub(crate) fn service(
             CredentialKind::OauthToken(token) => CredentialSource::OAuthToken(token.clone()),
             CredentialKind::ApiKey(key) => CredentialSource::ApiKey(key.clone()),
         };
-        let users = credential.users.as_ref().map(|users| users.iter().map(|user| user.0).collect());
-        let models = credential.models.clone();
         let live = before
             .iter()
             .find(|before| **before.tag() == *credential.tag && *before.live().source() == source)
@@ -151,17 +158,21 @@ pub(crate) fn service(
             wants_plan: credential.weight.is_none() && config.credentials.len() > 1,
             user_agent: HeaderValue::try_from(user_agent)
                 .map_err(|_| bad("upstream.user_agent is no header value".to_owned()))?,
+            caps: credential.caps,
         });
-        credentials.push(Arc::new(Credential::new(
-            &credential.tag,
-            live,
+        let name = |user: &model::UserId| config.user(*user).map(|user| user.name.clone());
+        let settings = CredentialSettings {
+            id: bindings.credential(id, &credential.tag),
+            tag: credential.tag.as_str().into(),
             upstream,
-            models,
-            users,
-            credential.weight,
-            provider,
-        )));
+            models: credential.models.clone(),
+            users: credential.users.as_ref().map(|users| users.iter().filter_map(name).collect()),
+            weight: credential.weight,
+            caps: credential.caps,
+        };
+        credentials.push(Arc::new(Credential::new(settings, live, provider)));
     }
+    let pools = config.pools.iter().map(|pool| Arc::new(self::pool(pool, &credentials))).collect();
 
     let mut headers = Vec::with_capacity(config.headers.len());
     for (name, values) in &config.headers {
@@ -187,7 +198,11 @@ pub(crate) fn service(
             server_name: config.tls.as_ref().and_then(|tls| tls.server_name.clone()),
             users,
             tokens,
+            id,
+            bindings: Arc::clone(bindings),
             credentials,
+            pools,
+            wait_for_capacity: config.wait_for_capacity,
             trusted_proxies: parts.trusted_proxies.to_vec(),
             headers,
             max_header: config.max_header,
@@ -204,10 +219,18 @@ pub(crate) fn service(
     ))
 }
 
-fn user(user: &model::User) -> User {
+fn pool(pool: &model::Pool, credentials: &[Arc<Credential>]) -> Pool {
+    let member = |id: &model::CredentialId| credentials.get(id.0).map(Arc::clone);
+    let members = pool.members.iter().filter_map(member).collect();
+    Pool::new(&pool.tag, pool.strategy, pool.rebalance_threshold, members)
+}
+
+fn user(user: &model::User, service: ServiceId, bindings: &Bindings) -> User {
     User {
         name: user.name.as_str().into(),
-        credential: user.credential.0,
+        id: bindings.user(service, &user.name),
+        pool: user.pool.0,
+        allow_external_usage: user.allow_external_usage,
         models: user.models.clone(),
         paths: user.paths.clone(),
         expires: user.expires.map(SystemTime::from),
@@ -218,5 +241,7 @@ fn user(user: &model::User) -> User {
             model::FastMode::Deny => FastMode::Deny,
         },
         passthrough_limits: user.rate_limit_headers == RateLimitHeaders::Passthrough,
+        wait_for_capacity: user.wait_for_capacity,
+        explain: user.explain,
     }
 }

@@ -14,6 +14,7 @@ use trunkline_config::model::{self, PemSource};
 use trunkline_config::{Change, Config, Surroundings, difference};
 use trunkline_engine::credential::{Credential, CredentialSource};
 use trunkline_engine::service::Service;
+use trunkline_ledger::SessionStore;
 
 use crate::assemble::{self, AssembleError, Common, Parts};
 use crate::connection::Http;
@@ -116,6 +117,8 @@ pub struct Server {
     common: Common,
     upstreams: Upstreams,
     workers: Arc<Workers>,
+    /// Ends last: it writes what the last requests have bound.
+    sessions: Option<SessionStore>,
 }
 
 /// What makes a listener the same one in two configurations.
@@ -160,8 +163,13 @@ impl Server {
     ///
     /// `surroundings`: the proxies and authorities that count where the configuration names none.
     pub fn start(config: Config, surroundings: Surroundings, drain: Drain) -> Result<Self, BindError> {
+        let common = Common::new(workers::count(), surroundings)?;
+        let sessions = config
+            .has_ledger
+            .then(|| SessionStore::start(&config.data_directory, Arc::clone(&common.bindings)));
         let mut server = Self {
-            common: Common::new(workers::count(), surroundings)?,
+            common,
+            sessions,
             upstreams: Upstreams::default(),
             listeners: Vec::new(),
             running: Arc::default(),
@@ -400,6 +408,7 @@ impl Server {
             connections,
             workers,
             running,
+            sessions,
             ..
         } = self;
         drain.stop();
@@ -429,6 +438,7 @@ impl Server {
         drop(running);
         // The last holder ends and joins the threads; that blocks, briefly.
         drop(workers);
+        drop(sessions);
         drained
     }
 }

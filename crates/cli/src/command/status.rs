@@ -5,13 +5,21 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use trunkline_server::control::{self, status::ServiceStatus, status::Status};
+use jiff::Timestamp;
+use trunkline_server::control;
+use trunkline_server::control::status::{CredentialStatus, ServiceStatus, Status, WindowStatus};
 
 use super::{Failure, print};
 use crate::configuration;
 
 /// How often `--watch` asks.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many of the latest failovers a person is shown.
+const FAILOVERS: usize = 5;
+
+/// Within so many seconds a time of day is enough.
+const SAME_DAY: i64 = 20 * 60 * 60;
 
 /// Clears a terminal and begins at its top.
 const CLEAR: &str = "\x1b[2J\x1b[H";
@@ -78,37 +86,104 @@ fn service_table(text: &mut String, service: &ServiceStatus) {
         "service {} at {} ({users}): {} in flight, {} since the start",
         service.tag, service.url, service.in_flight, service.requests
     );
-    let header = ["CREDENTIAL", "KIND", "IN FLIGHT", "REQUESTS", "STATE"].map(str::to_owned);
+    let header = ["CREDENTIAL", "KIND", "IN FLIGHT", "REQUESTS", "SESSIONS", "5H", "WEEKLY", "STATE"];
     let rows = service.credentials.iter().map(|credential| {
+        let window = |name: &str| {
+            let found = credential.windows.iter().find(|window| window.window == name);
+            found.map_or_else(|| "-".to_owned(), window_cell)
+        };
         [
             credential.tag.clone(),
             credential.kind.clone(),
             credential.in_flight.to_string(),
             credential.requests.to_string(),
-            match &credential.why {
-                None => credential.state.clone(),
-                Some(why) => format!("{}: {why}", credential.state),
-            },
+            credential.sessions.to_string(),
+            window("5h"),
+            window("weekly"),
+            state_cell(credential),
         ]
     });
-    let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
+    let rows: Vec<_> = std::iter::once(header.map(str::to_owned)).chain(rows).collect();
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: Vec<_> = (0..4).map(width).collect();
+    let widths: Vec<_> = (0..7).map(width).collect();
     for row in &rows {
         text.push(' ');
         for (column, cell) in row.iter().enumerate() {
             let width = widths.get(column).copied().unwrap_or(0);
             // Numbers line up at their ends.
             let _ = match column {
-                2 | 3 => write!(text, " {cell:>width$} "),
-                4 => write!(text, " {cell}"),
+                2..=4 => write!(text, " {cell:>width$} "),
+                7 => write!(text, " {cell}"),
                 _ => write!(text, " {cell:<width$} "),
             };
         }
         text.push('\n');
     }
+    scoped_lines(text, service);
+    failover_lines(text, service);
+}
+
+/// `41/99% resets 15:00`: used of what may be used.
+fn window_cell(window: &WindowStatus) -> String {
+    let Some(used) = window.used_percent else { return format!("?/{}%", window.cap_percent) };
+    let mut cell = format!("{}/{}%", used.round(), window.cap_percent);
+    if let Some(at) = window.resets_at {
+        let _ = write!(cell, " resets {}", moment(at));
+    }
+    cell
+}
+
+fn state_cell(credential: &CredentialStatus) -> String {
+    let mut cell = match &credential.why {
+        None => credential.state.clone(),
+        Some(why) => format!("{}: {why}", credential.state),
+    };
+    if let Some(until) = credential.until {
+        let _ = write!(cell, ", until {}", moment(until));
+    }
+    cell
+}
+
+/// Windows that bind some models only.
+fn scoped_lines(text: &mut String, service: &ServiceStatus) {
+    for credential in &service.credentials {
+        for window in credential.windows.iter().filter(|window| !matches!(&*window.window, "5h" | "weekly")) {
+            let _ = writeln!(text, "  {} {}: {}", credential.tag, window.window, window_cell(window));
+        }
+    }
+}
+
+fn failover_lines(text: &mut String, service: &ServiceStatus) {
+    if service.failovers == 0 {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "  {} {} went on to another credential; the latest:",
+        service.failovers,
+        if service.failovers == 1 { "request" } else { "requests" }
+    );
+    for failover in service.recent_failovers.iter().take(FAILOVERS) {
+        let _ = writeln!(
+            text,
+            "    {} from {}: {} (request {})",
+            moment(failover.at),
+            failover.from,
+            failover.reason,
+            failover.request
+        );
+    }
+}
+
+/// A moment in local time; with the date if it is not within the next or last 20 hours.
+fn moment(seconds: u64) -> String {
+    let at = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let Some(at) = at else { return "never".to_owned() };
+    let away = at.duration_since(Timestamp::now()).abs().as_secs();
+    let format = if away < SAME_DAY { "%H:%M" } else { "%a %-d %b %H:%M" };
+    at.to_zoned(jiff::tz::TimeZone::system()).strftime(format).to_string()
 }
 
 /// A duration in its two largest units.
@@ -125,7 +200,7 @@ pub(super) fn duration(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use trunkline_server::control::status::CredentialStatus;
+    use trunkline_server::control::status::FailoverStatus;
 
     fn credential(tag: &str, why: Option<&str>) -> CredentialStatus {
         CredentialStatus {
@@ -135,6 +210,22 @@ mod tests {
             why: why.map(str::to_owned),
             plan: Some("max".to_owned()),
             weight: 5.0,
+            until: None,
+            sessions: 3,
+            windows: vec![
+                WindowStatus {
+                    window: "5h".to_owned(),
+                    used_percent: why.is_none().then_some(40.6),
+                    cap_percent: 99.0,
+                    resets_at: None,
+                },
+                WindowStatus {
+                    window: "7d_opus".to_owned(),
+                    used_percent: Some(100.0),
+                    cap_percent: 99.0,
+                    resets_at: None,
+                },
+            ],
             in_flight: 1,
             requests: 1200,
         }
@@ -155,6 +246,13 @@ mod tests {
                 users: 2,
                 in_flight: 1,
                 requests: 1200,
+                failovers: 2,
+                recent_failovers: vec![FailoverStatus {
+                    at: u64::MAX,
+                    from: "a".to_owned(),
+                    reason: "burst".to_owned(),
+                    request: "req_1".to_owned(),
+                }],
                 credentials: vec![
                     credential("a", None),
                     credential("work", Some("no login file: run \"claude /login\"")),
@@ -166,9 +264,13 @@ mod tests {
             "trunkline 1.2.3, process 7, up 1 h 2 m, configured by /etc/trunkline/config.json\n\
              \n\
              service claude at http://127.0.0.1:8787/claude (2 users): 1 in flight, 1200 since the start\n  \
-             CREDENTIAL  KIND        IN FLIGHT  REQUESTS  STATE\n  \
-             a           login file          1      1200  usable\n  \
-             work        login file          1      1200  unavailable: no login file: run \"claude /login\"\n"
+             CREDENTIAL  KIND        IN FLIGHT  REQUESTS  SESSIONS  5H      WEEKLY  STATE\n  \
+             a           login file          1      1200         3  41/99%  -       usable\n  \
+             work        login file          1      1200         3  ?/99%   -       unavailable: no login file: run \"claude /login\"\n  \
+             a 7d_opus: 100/99%\n  \
+             work 7d_opus: 100/99%\n  \
+             2 requests went on to another credential; the latest:\n    \
+             never from a: burst (request req_1)\n"
         );
     }
 

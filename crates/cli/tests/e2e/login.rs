@@ -7,7 +7,7 @@ use trunkline_testkit::tmp::ClaudeLogin;
 use trunkline_testkit::{Script, TempDir, Upstream};
 
 use crate::support::{
-    Current, Protocol, body, config, final_refusal, message, serve, service, trunkline, with,
+    Current, Protocol, body, config, final_refusal, message, passing_refusal, serve, service, trunkline, with,
 };
 
 /// Puts a login in place at once, as a client that renames does.
@@ -67,8 +67,10 @@ async fn a_login_that_has_expired_and_cannot_be_refreshed_is_not_used() {
     let without = with(service(&upstream.url()), json!({ "credentials": [], "upstream": urls }));
     let trunkline = trunkline().config(&config(&without)).home(home).start().await.unwrap();
     let response = Protocol::Http1.send(trunkline.addr().unwrap(), &message(body())).await;
-    let text = final_refusal(&response, 503, "api_error");
-    assert!(text.contains("expired"), "{text}");
+    // It is tried again in a few seconds, and so may the client.
+    let text = passing_refusal(&response, 503, "api_error");
+    assert!(text.contains("refresh_cooldown"), "{text}");
+    assert!(response.header("retry-after").is_some());
     assert!(upstream.requests().iter().all(|request| request.target == "/v1/oauth/token"));
 }
 

@@ -20,7 +20,11 @@ mod drain;
 #[cfg(test)]
 mod env;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod first_run;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod login;
 #[cfg(test)]
@@ -31,6 +35,8 @@ mod login_locks;
 mod outbound;
 #[cfg(test)]
 mod outbound_environment;
+#[cfg(test)]
+mod pool;
 #[cfg(test)]
 mod real_client_locks;
 #[cfg(test)]
@@ -47,6 +53,8 @@ mod refused_token;
 mod reload;
 #[cfg(test)]
 mod reload_storm;
+#[cfg(test)]
+mod sessions;
 #[cfg(test)]
 mod status;
 #[cfg(test)]

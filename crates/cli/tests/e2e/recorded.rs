@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use trunkline_testkit::client::{Ended, Request};
 use trunkline_testkit::fixtures::{self, End, Exchange, RecordedRequest, RecordedResponse};
 use trunkline_testkit::upstream::{Behaviour as _, ReceivedRequest};
-use trunkline_testkit::{Headers, Script, Upstream};
+use trunkline_testkit::{Headers, Script, Upstream, sse};
 
-use crate::support::{Current, OAUTH_TOKEN, Protocol, passing_refusal, serve, service, with};
+use crate::support::{Current, OAUTH_TOKEN, Protocol, passing_refusal, refusal, serve, service, with};
 
 const OAUTH_BETA: &str = "oauth-2025-04-20";
 
@@ -28,7 +28,26 @@ fn is_stripped(name: &str) -> bool {
         "transfer-encoding",
         "x-trunkline-request-id",
     ];
-    NAMES.contains(&name) || name.starts_with("anthropic-ratelimit-") || name.starts_with("cf-")
+    NAMES.contains(&name) || is_limit(name) || name.starts_with("cf-")
+}
+
+/// Headers of an answer that tell of limits: the provider's go no further, and the pool's stand in their place.
+fn is_limit(name: &str) -> bool {
+    name.starts_with("anthropic-ratelimit-") || name == "x-ccm-plan-weight"
+}
+
+/// Whether an answer says that a window of the account is used up: the only credential is then at its limit, and the
+/// answer is ours.
+fn is_out_of_quota(response: &RecordedResponse) -> bool {
+    let header = |name: &str| response.headers.get(&format!("anthropic-ratelimit-unified-{name}"));
+    let is_base = ["5h-status", "7d-status"].iter().any(|name| header(name) == Some("rejected"));
+    response.status == Some(429) && is_base
+}
+
+/// Whether a stream is cut before its first event is in.
+fn is_lost(response: &RecordedResponse) -> bool {
+    let is_stream = response.headers.get("content-type").is_some_and(|kind| kind.contains("event-stream"));
+    is_stream && !is_complete(response) && sse::split(&response.body).is_empty()
 }
 
 /// The recorded exchanges that are forwarded.
@@ -134,7 +153,8 @@ async fn responses_pass(protocol: Protocol) {
         }
     };
     let upstream = Upstream::start(answers).await.unwrap();
-    let trunkline = serve(&service_for(&exchanges, &upstream.url())).await;
+    let config = service_for(&exchanges, &upstream.url());
+    let mut trunkline = serve(&config).await;
     let mut statuses = HashSet::new();
     for exchange in &exchanges {
         let what = format!("{} {}", exchange.scenario, exchange.seq);
@@ -142,10 +162,20 @@ async fn responses_pass(protocol: Protocol) {
         current.set(Script::recorded(recorded));
         let request = Request::recorded(&exchange.request);
         let response = protocol.send(trunkline.addr().unwrap(), &request).await;
-        let Some(status) = recorded.status else {
+        let begins_with_error = sse::names(&recorded.body).first().is_some_and(|name| name == "error");
+        if recorded.status != Some(200) || !is_complete(recorded) || begins_with_error {
+            // What a failure makes of the credential is another story.
+            trunkline = serve(&config).await;
+        }
+        let Some(status) = recorded.status.filter(|_| !is_lost(recorded)) else {
             passing_refusal(&response, 502, "api_error");
             continue;
         };
+        if is_out_of_quota(recorded) {
+            let text = refusal(&response, 429, "rate_limit_error");
+            assert!(text.contains("at its limit"), "{what}: {text}");
+            continue;
+        }
         statuses.insert(status);
         assert_eq!(response.status(), status, "{what}");
         assert_eq!(response.body(), recorded.body, "{what}");
@@ -166,6 +196,7 @@ async fn responses_pass(protocol: Protocol) {
             .names()
             .into_iter()
             .filter(|name| is_stripped(&name.to_ascii_lowercase()))
+            .filter(|name| !is_limit(&name.to_ascii_lowercase()))
             .filter(|name| {
                 !["x-trunkline-request-id", "transfer-encoding", "connection"]
                     .iter()

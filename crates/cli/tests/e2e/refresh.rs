@@ -8,9 +8,12 @@ use tokio::task::JoinSet;
 use trunkline_testkit::claude::Account;
 use trunkline_testkit::client::Request;
 use trunkline_testkit::tmp::{ClaudeLogin, read_claude_tokens};
+use trunkline_testkit::upstream::{Event, EventKind};
 use trunkline_testkit::{ClaudeApi, Script, Signal, TempDir, Trunkline, Upstream};
 
-use crate::support::{Protocol, body, config, final_refusal, message, service, trunkline, with};
+use crate::support::{
+    Protocol, body, config, final_refusal, message, passing_refusal, service, trunkline, with,
+};
 
 const ACCESS: &str = "sk-ant-oat01-first";
 const REFRESH: &str = "sk-ant-ort01-first";
@@ -49,6 +52,24 @@ impl Scene {
 
     pub(crate) async fn start(&self) -> Trunkline {
         trunkline().config(&self.config()).start().await.unwrap()
+    }
+
+    /// The same, once the usage has been polled that is polled at the start.
+    pub(crate) async fn start_polled(&self) -> Trunkline {
+        let trunkline = self.start().await;
+        self.polled().await;
+        trunkline
+    }
+
+    /// Waits for that poll.
+    pub(crate) async fn polled(&self) {
+        let is_end = |event: &Event| event.kind == EventKind::ResponseComplete;
+        self.upstream.event(is_end).await.unwrap();
+    }
+
+    /// How often the usage was polled.
+    pub(crate) fn polls(&self) -> usize {
+        self.upstream.requests().iter().filter(|request| request.path() == "/api/oauth/usage").count()
     }
 
     pub(crate) fn token_calls(&self) -> usize {
@@ -188,8 +209,12 @@ async fn failures_of_the_token_endpoint_are_waited_out() {
             .unwrap();
         trunkline.stderr_line(|line| line.contains("blocked (refresh_cooldown), until")).await.unwrap();
         let response = Protocol::Http1.send(trunkline.addr().unwrap(), &call(body())).await;
-        let text = final_refusal(&response, 503, "api_error");
-        assert!(text.contains("could not be refreshed"), "{text}");
+        // Whoever may come back within a minute is told when.
+        let text = match response.header("retry-after") {
+            Some(_) => passing_refusal(&response, 503, "api_error"),
+            None => final_refusal(&response, 503, "api_error"),
+        };
+        assert!(text.contains("main (blocked: refresh_cooldown)"), "{text}");
         assert_eq!(std::fs::read(&scene.login).unwrap(), before);
         scene.assert_clean();
     }

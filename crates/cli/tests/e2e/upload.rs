@@ -1,5 +1,6 @@
 //! Request bodies: forwarded while they arrive, bounded, and repeated only where nothing can have been done with them.
 
+use std::collections::HashSet;
 use std::net::TcpListener;
 
 use bytes::Bytes;
@@ -183,10 +184,7 @@ async fn an_answer_before_the_upload_has_ended_passes() {
     let never = Signal::new();
     let upstream = Upstream::start({
         let never = never.clone();
-        on_head(move |_| {
-            Intake::early(Script::json(429, &json!({ "early": true })).header("retry-after", "7"))
-                .gate(&never)
-        })
+        on_head(move |_| Intake::early(Script::json(413, &json!({ "early": true }))).gate(&never))
     })
     .await
     .unwrap();
@@ -195,14 +193,14 @@ async fn an_answer_before_the_upload_has_ended_passes() {
     connection.write_head(&message("").header("Transfer-Encoding", "chunked")).await.unwrap();
     connection.write_chunk(FIRST).await.unwrap();
     let response = connection.response().await.unwrap();
-    assert_eq!((response.status(), response.end), (429, Ended::Complete));
+    assert_eq!((response.status(), response.end), (413, Ended::Complete));
     assert_eq!(response.text(), r#"{"early":true}"#);
 
     let mut client = H2Client::connect(trunkline.addr().unwrap()).await.unwrap();
     let mut exchange = client.start(&message("").exact()).await.unwrap();
     exchange.write(FIRST).await.unwrap();
     let response = exchange.response().await.unwrap();
-    assert_eq!((response.status(), response.text().as_str()), (429, r#"{"early":true}"#));
+    assert_eq!((response.status(), response.text().as_str()), (413, r#"{"early":true}"#));
 }
 
 /// Answers the first request of a connection, and closes it without an answer when a second comes.
@@ -222,7 +220,7 @@ async fn a_reused_connection_that_was_dead_is_replaced_once() {
     assert_eq!(connection.send(&message(large.clone())).await.unwrap().status(), 200);
     let lost = upstream.next_request().await.unwrap();
     let repeated = upstream.next_request().await.unwrap();
-    assert_eq!((first.connection, lost.connection, repeated.connection), (1, 1, 2));
+    assert!(first.connection == lost.connection && lost.connection != repeated.connection);
     assert_eq!((lost.nth, repeated.nth), (2, 1));
     assert!(lost.body() == large && repeated.body() == large);
     assert_eq!(lost.headers.iter().collect::<Vec<_>>(), repeated.headers.iter().collect::<Vec<_>>());
@@ -235,9 +233,10 @@ async fn an_idle_connection_that_the_provider_closed_is_not_used() {
     let upstream = Upstream::start(Current::new(script)).await.unwrap();
     let trunkline = serve(&service(&upstream.url())).await;
     let mut connection = connect(&trunkline).await;
-    for nth in 1..=3 {
+    let mut seen = HashSet::new();
+    for _ in 0..3 {
         assert_eq!(connection.send(&message(body())).await.unwrap().status(), 200);
-        assert_eq!(upstream.next_request().await.unwrap().connection, nth);
+        assert!(seen.insert(upstream.next_request().await.unwrap().connection));
         upstream.idle().await.unwrap();
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use trunkline_core::limits::Caps;
+use trunkline_core::limits::window::WindowPair;
 use trunkline_core::secret::TokenDigest;
 
 use super::login::{self, Login};
@@ -123,8 +125,23 @@ impl Draft<'_> {
             models: own.map(|own| own.owned_texts("models")).unwrap_or_default(),
             users: self.users,
             weight: own.and_then(|own| own.number("weight")),
+            caps: match (self.kind, own) {
+                (Kind::Login, Some(own)) => caps(own),
+                (Kind::Login, None) => Caps::DEFAULT,
+                _ => Caps::ALL,
+            },
         })
     }
+}
+
+/// How much of its windows a login offers.
+fn caps(record: &Record) -> Caps {
+    let percent = |name| record.integer(name).and_then(|percent| u8::try_from(percent).ok()).unwrap_or(0);
+    let [(reserve_short, limit_short), (reserve_long, limit_long)] = WINDOWS;
+    Caps::from_options(
+        WindowPair { five_hour: percent(reserve_short), weekly: percent(reserve_long) },
+        WindowPair { five_hour: percent(limit_short), weekly: percent(limit_long) },
+    )
 }
 
 fn login_or_token(

@@ -3,7 +3,9 @@
 use super::Context;
 use super::credential::{Draft, Kind};
 use crate::diagnostic::{did_you_mean, quoted};
+use crate::model::{CredentialId, Pool};
 use crate::table::STRATEGY_FALLBACK;
+use trunkline_core::selection::Strategy;
 
 /// Checks the balancers of a service.
 pub(super) fn check(drafts: &[Draft<'_>], context: &mut Context<'_>) {
@@ -30,6 +32,48 @@ pub(super) fn find<'d, 'r>(tag: &str, drafts: &'d [Draft<'r>]) -> Option<&'d Dra
 pub(super) fn no_such(tag: &str, drafts: &[Draft<'_>]) -> String {
     let hint = did_you_mean(tag, drafts.iter().filter_map(|draft| draft.tag));
     format!("there is no credential with the tag {}{hint}", quoted(tag))
+}
+
+/// The pools of the model: one for each entry of the list. `None` if one of them names what is not there, which was
+/// reported.
+pub(super) fn build(drafts: &[Draft<'_>]) -> Option<Vec<Pool>> {
+    // Balancers are no credentials: those behind one count from further in front.
+    let id = |tag: &str| {
+        let credentials = drafts.iter().filter(|draft| draft.kind != Kind::Balancer);
+        credentials.map(|draft| draft.tag).position(|known| known == Some(tag)).map(CredentialId)
+    };
+    drafts
+        .iter()
+        .map(|draft| {
+            let tag = draft.tag?;
+            let is_balancer = draft.kind == Kind::Balancer;
+            let members: Option<Vec<CredentialId>> = if is_balancer {
+                draft.record.texts("credentials").map(|(tag, _)| id(tag)).collect()
+            } else {
+                Some(vec![id(tag)?])
+            };
+            Some(Pool {
+                tag: tag.to_owned(),
+                strategy: if is_balancer { strategy(draft) } else { Strategy::LeastUsed },
+                rebalance_threshold: if is_balancer {
+                    draft.record.number("rebalance_threshold").unwrap_or(0.0)
+                } else {
+                    0.0
+                },
+                members: members.filter(|members| !members.is_empty())?,
+                is_balancer,
+            })
+        })
+        .collect()
+}
+
+fn strategy(balancer: &Draft<'_>) -> Strategy {
+    match (balancer.record.choice("strategy"), balancer.record.choice("type")) {
+        (Some(STRATEGY_FALLBACK), _) | (None, Some(STRATEGY_FALLBACK)) => Strategy::Fallback,
+        (Some("round_robin"), _) => Strategy::RoundRobin,
+        (Some("random"), _) => Strategy::Random,
+        _ => Strategy::LeastUsed,
+    }
 }
 
 fn members_exist(balancer: &Draft<'_>, drafts: &[Draft<'_>], context: &mut Context<'_>) {

@@ -66,7 +66,12 @@ pub(super) fn check(record: &Record, tag: String, context: &mut Context<'_>) -> 
     };
     pool::check(&drafts, context);
     let users = user::check(record, &drafts, context);
-    let credentials: Option<Vec<_>> = drafts.into_iter().map(|draft| draft.build(record, provider)).collect();
+    let pools = pool::build(&drafts);
+    let credentials: Option<Vec<_>> = drafts
+        .into_iter()
+        .filter(|draft| draft.kind != credential::Kind::Balancer)
+        .map(|draft| draft.build(record, provider))
+        .collect();
 
     let number =
         |name, default| record.integer(name).map_or(Some(default), |number| usize::try_from(number).ok());
@@ -81,8 +86,10 @@ pub(super) fn check(record: &Record, tag: String, context: &mut Context<'_>) -> 
             allow_unauthenticated: record.flag("allow_unauthenticated").unwrap_or(false),
             users: users?,
             credentials: credentials?,
+            pools: pools?,
             headers: record.headers("headers").to_vec(),
             timeouts: timeouts(record.record("timeouts")),
+            wait_for_capacity: record.duration("wait_for_capacity").unwrap_or_default(),
             max_body: record.integer("max_body").unwrap_or(defaults::MAX_BODY),
             replay_buffer: record.integer("replay_buffer").unwrap_or(defaults::REPLAY_BUFFER),
             max_connections: number("max_connections", defaults::MAX_CONNECTIONS)?,

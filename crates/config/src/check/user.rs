@@ -7,7 +7,7 @@ use trunkline_core::secret::{Secret, TokenDigest};
 use super::credential::{Draft, Kind};
 use super::{Context, limit, pool};
 use crate::diagnostic::{Spot, quoted};
-use crate::model::{CredentialId, FastMode, RateLimitHeaders, User, UserId};
+use crate::model::{FastMode, PoolId, RateLimitHeaders, User, UserId};
 use crate::record::Record;
 
 /// Checks the users of a service. `None` if one of them could not be built.
@@ -49,14 +49,15 @@ pub(super) fn check(service: &Record, drafts: &[Draft<'_>], context: &mut Contex
 fn build(
     record: &Record,
     token: Option<(TokenDigest, Option<Secret>)>,
-    credential: Option<CredentialId>,
+    pool: Option<PoolId>,
 ) -> Option<User> {
     let (digest, plain_token) = token?;
     Some(User {
         name: record.text("name")?.to_owned(),
         token: digest,
         plain_token,
-        credential: credential?,
+        pool: pool?,
+        allow_external_usage: record.flag("allow_external_usage").unwrap_or(false),
         models: record.owned_texts("models"),
         paths: record.owned_texts("paths"),
         expires: record.timestamp("expires"),
@@ -70,6 +71,8 @@ fn build(
             Some("passthrough") => RateLimitHeaders::Passthrough,
             _ => RateLimitHeaders::Computed,
         },
+        wait_for_capacity: record.duration("wait_for_capacity"),
+        explain: record.flag("explain").unwrap_or(false),
     })
 }
 
@@ -99,10 +102,10 @@ fn pool_of<'d, 'r>(
     service: &Record,
     drafts: &'d [Draft<'r>],
     context: &mut Context<'_>,
-) -> Option<(CredentialId, &'d Draft<'r>)> {
+) -> Option<(PoolId, &'d Draft<'r>)> {
     if record.stated("credential").is_none() {
         if let [only] = drafts {
-            return Some((CredentialId(0), only));
+            return Some((PoolId(0), only));
         }
         let tags: Vec<_> = drafts.iter().filter_map(|draft| draft.tag).map(quoted).collect();
         let message = format!(
@@ -115,7 +118,7 @@ fn pool_of<'d, 'r>(
     }
     let tag = record.text("credential")?;
     let found =
-        drafts.iter().position(|draft| draft.tag == Some(tag)).map(CredentialId).zip(pool::find(tag, drafts));
+        drafts.iter().position(|draft| draft.tag == Some(tag)).map(PoolId).zip(pool::find(tag, drafts));
     if found.is_none() {
         context.report.error(&record.spot_of("credential"), pool::no_such(tag, drafts));
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::fake::FakeEnvironment;
 use crate::load;
-use crate::model::{Config, CredentialId, CredentialKind, PemSource, UserId};
+use crate::model::{Config, CredentialKind, PemSource, PoolId, UserId};
 
 fn example(name: &str) -> Config {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
@@ -28,7 +28,7 @@ fn every_example_is_tested() {
         .filter(|name| Path::new(name).extension().is_some_and(|kind| kind == "json"))
         .collect();
     names.sort();
-    assert_eq!(names, ["minimal.json", "team-api-keys.json", "two-logins.json"]);
+    assert_eq!(names, ["minimal.json", "pool.json", "team-api-keys.json", "two-logins.json"]);
 }
 
 #[test]
@@ -41,13 +41,20 @@ fn minimal() {
 }
 
 #[test]
+fn pool() {
+    let service = &example("pool.json").services[0];
+    let pool = service.pool(service.users[0].pool).unwrap();
+    let members: Vec<_> =
+        pool.members.iter().map(|id| service.credential(*id).unwrap().tag.as_str()).collect();
+    assert_eq!((pool.tag.as_str(), members), ("pool", vec!["one", "two", "key"]));
+}
+
+#[test]
 fn team_api_keys() {
     let service = &example("team-api-keys.json").services[0];
     let tls = service.tls.as_ref().unwrap();
     assert_eq!(tls.key, PemSource::Path("/etc/trunkline/privkey.pem".into()));
-    assert!(
-        service.users.iter().all(|user| user.plain_token.is_none() && user.credential == CredentialId(0))
-    );
+    assert!(service.users.iter().all(|user| user.plain_token.is_none() && user.pool == PoolId(0)));
     let CredentialKind::ApiKey(key) = &service.credentials[0].kind else { panic!("no API key") };
     assert_eq!(key.expose(), "sk-ant-api03-example");
 }
@@ -57,6 +64,6 @@ fn two_logins() {
     let service = &example("two-logins.json").services[0];
     let owners: Vec<_> = service.credentials.iter().map(|credential| credential.users.clone()).collect();
     assert_eq!(owners, [Some(vec![UserId(0)]), Some(vec![UserId(1)])]);
-    assert_eq!(service.users[1].credential, CredentialId(1));
+    assert_eq!(service.users[1].pool, PoolId(1));
     assert_eq!(service.users[1].plain_token.as_ref().unwrap().expose(), "token-of-bob");
 }

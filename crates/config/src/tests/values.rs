@@ -5,11 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use trunkline_core::limits::BaseWindow;
 use trunkline_core::secret::{Secret, TokenDigest};
+use trunkline_core::selection::Strategy;
 
 use super::machine;
 use crate::model::{
-    Config, CredentialId, CredentialKind, FastMode, Log, LogFormat, LogLevel, OutboundKind, PemSource,
+    Config, CredentialKind, FastMode, Log, LogFormat, LogLevel, OutboundKind, PemSource, PoolId,
     ProviderKind, ProxyTls, RateLimitHeaders, Timeouts, Tls, TlsVersion, UserId,
 };
 use crate::{BaseUrl, LoginLocation, load};
@@ -108,7 +110,7 @@ fn users() {
     assert_eq!(alice.name, "alice");
     assert!(alice.token.same(&TokenDigest::of(b"token-of-alice")));
     assert_eq!(alice.plain_token, Some(Secret::new("token-of-alice")));
-    assert_eq!(alice.credential, CredentialId(0));
+    assert_eq!(alice.pool, PoolId(0));
     assert_eq!(alice.models, ["claude-opus-*", "claude-sonnet-*"]);
     assert_eq!(alice.paths, ["/v1/files/*"]);
     assert_eq!(alice.expires.map(|time| time.to_string()).as_deref(), Some("2027-01-31T22:59:59Z"));
@@ -118,11 +120,11 @@ fn users() {
     );
     assert!(bob.token.same(&TokenDigest::of(b"abc")));
     assert_eq!(bob.plain_token, None);
-    assert_eq!((bob.credential, bob.disabled, bob.fast_mode), (CredentialId(3), true, FastMode::Deny));
+    assert_eq!((bob.pool, bob.disabled, bob.fast_mode), (PoolId(3), true, FastMode::Deny));
     assert_eq!(carol.plain_token, Some(Secret::new("token-from-the-environment")));
-    assert_eq!((carol.credential, carol.fast_mode), (CredentialId(2), FastMode::Single));
+    assert_eq!((carol.pool, carol.fast_mode), (PoolId(2), FastMode::Single));
     assert!(carol.models.is_empty() && carol.paths.is_empty() && carol.expires.is_none());
-    assert_eq!(service.credential(bob.credential).map(|credential| credential.tag.as_str()), Some("key"));
+    assert_eq!(service.pool(bob.pool).map(|pool| pool.tag.as_str()), Some("key"));
     assert_eq!(service.user(UserId(3)), None);
 }
 
@@ -237,4 +239,45 @@ fn a_default_login_needs_a_home() {
         problems.to_string(),
         "line 1, column 15: services[0]: the home directory is not known; set credential_path"
     );
+}
+
+#[test]
+fn pools() {
+    let service = &file("pools.json").services[0];
+    let seen: Vec<_> = service
+        .pools
+        .iter()
+        .map(|pool| {
+            let members = pool.members.iter().map(|id| service.credential(*id).unwrap().tag.as_str());
+            (pool.tag.as_str(), pool.strategy, pool.rebalance_threshold, members.collect::<Vec<_>>())
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("pool", Strategy::LeastUsed, 20.0, vec!["one", "two"]),
+            ("one", Strategy::LeastUsed, 0.0, vec!["one"]),
+            ("last", Strategy::Fallback, 0.0, vec!["two", "key"]),
+            ("two", Strategy::LeastUsed, 0.0, vec!["two"]),
+            ("key", Strategy::LeastUsed, 0.0, vec!["key"]),
+            ("round", Strategy::RoundRobin, 0.0, vec!["one"]),
+            ("dice", Strategy::Random, 0.0, vec!["one", "key"]),
+        ]
+    );
+    let pools: Vec<_> =
+        service.users.iter().map(|user| service.pool(user.pool).unwrap().tag.as_str()).collect();
+    assert_eq!(pools, ["pool", "last", "two"]);
+    let [alice, bob, _] = service.users.as_slice() else { panic!("not three") };
+    assert_eq!(
+        (alice.allow_external_usage, alice.explain, alice.wait_for_capacity),
+        (true, true, Some(Duration::from_secs(45)))
+    );
+    assert_eq!((bob.allow_external_usage, bob.explain, bob.wait_for_capacity), (false, false, None));
+    assert_eq!(service.wait_for_capacity, Duration::from_secs(10));
+    let caps: Vec<_> = service
+        .credentials
+        .iter()
+        .map(|one| (one.caps.percent(BaseWindow::FiveHour), one.caps.percent(BaseWindow::Weekly), one.weight))
+        .collect();
+    assert_eq!(caps, [(90.0, 80.0, Some(2.5)), (50.0, 95.0, None), (100.0, 100.0, Some(1.0))]);
 }

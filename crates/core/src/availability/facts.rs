@@ -159,6 +159,21 @@ impl Facts {
         self.token_refused.is_some()
     }
 
+    /// Whether there is an access token that counts as good at `now`. Of a key, or another instance: whether there is one.
+    pub fn has_good_token(&self, now: SystemTime) -> bool {
+        self.login.is_ok() && self.is_connected && self.used_up_since(now).is_none()
+    }
+
+    /// When the access token ends, if it does by time.
+    pub fn token_ends_at(&self) -> Option<SystemTime> {
+        self.login.as_ref().ok().filter(|_| self.source == Source::LoginFile)?.expires_at
+    }
+
+    /// Whether a good answer would change nothing: no failures in a row, and no failed poll, are held against it.
+    pub fn is_untroubled(&self) -> bool {
+        self.poll_failures == 0 && self.server_errors.is_empty() && self.failed_connections.is_empty()
+    }
+
     /// Failed polls since the last good one.
     pub fn consecutive_poll_failures(&self) -> u32 {
         self.poll_failures

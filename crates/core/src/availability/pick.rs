@@ -88,6 +88,12 @@ impl Facts {
         std::iter::once(now).chain(self.moments(now, capped)).find(is_free)
     }
 
+    /// The earliest moment after `now` at which any fact begins or ends to count by itself, whether or not that changes the
+    /// state: until then [`Facts::listed`] gives the same.
+    pub fn next_moment(&self, now: SystemTime, capped: &[CappedWindow]) -> Option<SystemTime> {
+        self.moments(now, capped).into_iter().next()
+    }
+
     /// Every moment after `now` at which some fact begins or ends to count, in order.
     fn moments(&self, now: SystemTime, capped: &[CappedWindow]) -> Vec<SystemTime> {
         let mut moments = Vec::new();

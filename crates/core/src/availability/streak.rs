@@ -31,6 +31,11 @@ impl Streak {
             })
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
     /// Something else came in between.
     pub(super) fn end(&mut self) {
         self.times.clear();

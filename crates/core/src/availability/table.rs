@@ -44,7 +44,7 @@ impl Facts {
         }
     }
 
-    fn unavailable(&self, now: SystemTime) -> Option<Unavailable> {
+    pub(super) fn unavailable(&self, now: SystemTime) -> Option<Unavailable> {
         if !self.is_connected {
             return Some(Unavailable::NotConnected);
         }
@@ -68,7 +68,7 @@ impl Facts {
     }
 
     /// A refresh that is due and may begin counts as one that runs: whoever owns the credential begins it at once.
-    fn refreshing(&self, now: SystemTime) -> Option<SystemTime> {
+    pub(super) fn refreshing(&self, now: SystemTime) -> Option<SystemTime> {
         let used_up = self.used_up_since(now)?;
         match self.refreshing_since {
             Some(since) => Some(since),
@@ -82,6 +82,18 @@ impl Facts {
         is_about: &dyn Fn(&Scope) -> bool,
         with_polls: bool,
     ) -> Option<Availability> {
+        self.blocks(now, with_polls).find_map(|(reason, until)| {
+            let scope = reason.scope();
+            is_about(&scope).then_some(Availability::Blocked { reason, scope, until })
+        })
+    }
+
+    /// Every block that counts, in the order of the table, with its end if time alone ends it.
+    pub(super) fn blocks(
+        &self,
+        now: SystemTime,
+        with_polls: bool,
+    ) -> impl Iterator<Item = (BlockReason, Option<SystemTime>)> + use<> {
         let cooldown = self.refresh_cooldown.filter(|_| self.used_up_since(now).is_some());
         let until = |span: Option<Span>| span.filter(|span| span.counts(now)).map(|span| Some(span.until()));
         let rows = [
@@ -92,10 +104,7 @@ impl Facts {
             (BlockReason::Overloaded, until(self.overloaded)),
             (BlockReason::Burst, until(self.burst)),
         ];
-        rows.into_iter().find_map(|(reason, until)| {
-            let (until, scope) = (until?, reason.scope());
-            is_about(&scope).then_some(Availability::Blocked { reason, scope, until })
-        })
+        rows.into_iter().filter_map(|(reason, until)| Some((reason, until?)))
     }
 
     /// The refusal for most requests, and of these the one that ends last: the credential is of use again only then.

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use crate::availability::{CappedWindow, Scope};
 use crate::limits::window::BaseWindow;
 use crate::limits::{Caps, LimitScope, Refusal, Windows};
+use crate::selection::ModelFamily;
 
 /// The name of the window where an account as a whole refused, and none of its windows is to blame.
 pub const ACCOUNT: &str = "account";
@@ -63,15 +64,35 @@ pub fn rate_limit(refusal: &Refusal, windows: &Windows, now: SystemTime) -> Opti
     Some(RateLimit { window, scope, until })
 }
 
-/// Whether a request of `model` is about the scoped limit of that name, for
-/// [`Asking::in_family`](crate::availability::Asking).
-pub fn is_bound(windows: &Windows, name: &str, model: &str) -> bool {
-    let scope = match (name.strip_prefix("model "), name.strip_prefix("7d_")) {
+/// The models that a scoped limit of that name binds, as globs, for
+/// [`Facts::listed`](crate::availability::Facts::listed).
+pub fn family(windows: &Windows, name: &str) -> ModelFamily {
+    let (shown, models) = match scope_of(name) {
+        Some(LimitScope::Family(bucket)) => {
+            // As `LimitScope::binds_by_name` has it: names of models are in lower case.
+            let word = if bucket.as_ref() == "oi" { "fable" } else { bucket.as_ref() };
+            (word.to_owned(), vec![format!("*{word}*")])
+        }
+        Some(LimitScope::Model(model)) => (model.to_string(), vec![model.to_string()]),
+        Some(scope @ LimitScope::Limit(_)) => (name.to_owned(), windows.bound_models(&scope)),
+        None => (name.to_owned(), Vec::new()),
+    };
+    ModelFamily { name: shown, models }
+}
+
+/// The scoped limit of a name, as [`LimitScope`]'s `Display` writes it.
+pub fn scope_of(name: &str) -> Option<LimitScope> {
+    match (name.strip_prefix("model "), name.strip_prefix("7d_")) {
         (Some(model), _) => LimitScope::model(model),
         (None, Some(bucket)) => LimitScope::family(bucket),
         (None, None) => LimitScope::limit(name),
-    };
-    scope.is_some_and(|scope| windows.binds(&scope, model))
+    }
+}
+
+/// Whether a request of `model` is about the scoped limit of that name, for
+/// [`Asking::in_family`](crate::availability::Asking).
+pub fn is_bound(windows: &Windows, name: &str, model: &str) -> bool {
+    scope_of(name).is_some_and(|scope| windows.binds(&scope, model))
 }
 
 /// Whether the windows, as a poll has just shown them, are below their caps where a refusal of that window and scope was
@@ -164,5 +185,11 @@ mod tests {
         windows.refuse(&scoped, Some("gpt-x"), at(0));
         assert!(is_bound(&windows, "codex_x", "gpt-x") && !is_bound(&windows, "codex_x", "gpt-y"));
         assert!(is_bound(&windows, "7d_opus", "claude-opus-5") && is_bound(&windows, "model m", "m"));
+        let models = |name| family(&windows, name).models;
+        assert_eq!(models("7d_opus"), ["*opus*"]);
+        assert_eq!(models("7d_oi"), ["*fable*"]);
+        assert_eq!(models("model m"), ["m"]);
+        assert_eq!(models("codex_x"), ["gpt-x"]);
+        assert_eq!(models("account").len(), 0);
     }
 }

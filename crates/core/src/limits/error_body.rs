@@ -33,6 +33,17 @@ impl ErrorBody {
         error.map_or_else(Self::default, |error| Self::of(&error))
     }
 
+    /// What the fields say that an event was read for; its reset is not among them.
+    pub fn of_fields(fields: &crate::failure::ErrorFields) -> Self {
+        let start = |field: &Option<String>| field.as_deref().map(|text| cut(text).to_owned());
+        Self {
+            kind: start(&fields.kind),
+            code: start(&fields.code),
+            message: start(&fields.message),
+            resets_at: None,
+        }
+    }
+
     fn of(error: &Object<'_>) -> Self {
         let string = |name| error.string(name).map(|text| cut(&text).to_owned());
         let resets_at = match error.scalar("resets_at") {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::failure::RefusalKind;
 use crate::limits::window::{BaseWindow, WindowPair};
 use crate::limits::{LimitScope, Windows};
 
@@ -80,6 +81,18 @@ impl Refusal {
             Self::Burst { .. } | Self::Entitlement => return None,
         };
         Some(until.filter(|until| *until > now).unwrap_or_else(|| later(now, wait)))
+    }
+
+    /// As the table of failures wants it ([`crate::failure::judge`]).
+    pub fn kind(&self, now: SystemTime) -> RefusalKind {
+        match self {
+            Self::Base { until, out_of_credits, .. } => RefusalKind::Base {
+                until: until.or_else(|| out_of_credits.then(|| later(now, OUT_OF_CREDITS_WAIT))),
+            },
+            Self::Scoped { until, .. } => RefusalKind::Scoped { until: *until },
+            Self::Burst { retry_after } => RefusalKind::Burst { retry_after: *retry_after },
+            Self::Entitlement => RefusalKind::Entitlement,
+        }
     }
 
     /// Whether the usage endpoint should be asked now, since the refusal says too little.

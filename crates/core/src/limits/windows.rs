@@ -179,6 +179,12 @@ impl Windows {
             || self.scoped.iter().any(|limit| limit.scope == *scope && limit.binds(model))
     }
 
+    /// The models that were seen refused under a limit.
+    pub fn bound_models(&self, scope: &LimitScope) -> Vec<String> {
+        let limit = self.scoped.iter().find(|limit| limit.scope == *scope);
+        limit.map(|limit| limit.models.iter().map(ToString::to_string).collect()).unwrap_or_default()
+    }
+
     /// The latest reset ahead of a scoped limit's windows that are used up.
     pub fn scoped_reset_ahead(&self, scope: &LimitScope, now: SystemTime) -> Option<SystemTime> {
         self.scoped()

@@ -18,6 +18,7 @@ use std::time::SystemTime;
 use http::Method;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
+use crate::failure::{CLAUDE, Texts};
 use crate::fault::Fault;
 use crate::limits::LimitFacts;
 use crate::login::{Login, LoginError, LoginKind, Plan};
@@ -56,11 +57,13 @@ impl Provider for Claude {
 
     fn route(&self, method: &Method, path: &str) -> Route {
         match (method.as_str(), path) {
-            ("POST", "/v1/messages" | "/v1/messages/count_tokens") => Route::Forward { asks_model: true },
-            ("GET", "/v1/models") => Route::Forward { asks_model: false },
+            ("POST", "/v1/messages") => Route::Forward { asks_model: true, shows_limits: true },
+            ("POST", "/v1/messages/count_tokens") => Route::Forward { asks_model: true, shows_limits: false },
+            ("GET", "/v1/models") => Route::Forward { asks_model: false, shows_limits: false },
             ("GET", path) if path.strip_prefix("/v1/models/").is_some_and(|id| !id.is_empty()) => {
-                Route::Forward { asks_model: false }
+                Route::Forward { asks_model: false, shows_limits: false }
             }
+            ("GET", "/api/oauth/usage") => Route::Usage,
             // Bun sends the first, later versions the second, before anything else and without a token (fact sheet,
             // 1.1).
             ("HEAD", "/" | "/api/hello") | ("GET", "/") => Route::Hello,
@@ -127,6 +130,14 @@ impl Provider for Claude {
         let mut value = value.ok()?;
         value.set_sensitive(true);
         Some(PreparedAuthorization { name, value, account: None, is_oauth })
+    }
+
+    fn limit_facts(&self) -> &'static dyn LimitFacts {
+        &Claude
+    }
+
+    fn failure_texts(&self) -> &'static Texts {
+        &CLAUDE
     }
 
     fn is_limit_header(&self, name: &str) -> bool {

@@ -16,6 +16,7 @@ use std::time::SystemTime;
 use http::Method;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
+use crate::failure::{CODEX, Texts};
 use crate::fault::Fault;
 use crate::limits::LimitFacts;
 use crate::login::{Login, LoginError, LoginKind, Plan};
@@ -63,9 +64,11 @@ impl Provider for Codex {
         let is_responses =
             path.strip_prefix(RESPONSES).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         match (method.as_str(), path) {
-            ("POST", _) if is_responses => Route::Forward { asks_model: true },
+            ("POST", path) if is_responses => {
+                Route::Forward { asks_model: true, shows_limits: path == RESPONSES }
+            }
             ("GET" | "CONNECT", _) if is_responses => Route::Socket,
-            ("GET", "/v1/models") => Route::Forward { asks_model: false },
+            ("GET", "/v1/models") => Route::Forward { asks_model: false, shows_limits: false },
             ("POST", "/v1/chat/completions") => Route::ForwardWithApiKey,
             (_, path) if path.starts_with("/v1/") => Route::OnlyIfAllowed,
             ("GET", "/wham/usage" | "/backend-api/wham/usage" | "/api/codex/usage") => Route::Usage,
@@ -145,6 +148,14 @@ impl Provider for Codex {
             None => None,
         };
         Some(PreparedAuthorization { name: AUTHORIZATION, value: bearer(token)?, account, is_oauth })
+    }
+
+    fn limit_facts(&self) -> &'static dyn LimitFacts {
+        &Codex
+    }
+
+    fn failure_texts(&self) -> &'static Texts {
+        &CODEX
     }
 
     fn is_limit_header(&self, name: &str) -> bool {

@@ -1,6 +1,7 @@
 //! The one task that owns what is known of a credential: events come in, decisions are core's, work goes out, and what is
 //! known is published after each.
 
+mod limits;
 mod profile;
 mod recovery;
 
@@ -14,6 +15,7 @@ use trunkline_core::auth_recovery::{AuthRecovery, CheckAnswer, Outcome, Tries};
 use trunkline_core::availability::{
     Availability, Facts, LoginChange, LoginFacts, Source, StateLog, Unavailable,
 };
+use trunkline_core::limits::Caps;
 use trunkline_core::login::{Login, LoginError, LoginIdentity, LoginKind};
 use trunkline_core::provider::{Authorization, Profile, Provider};
 use trunkline_core::refresh::{RefreshKind, RefreshPolicy};
@@ -23,12 +25,15 @@ use trunkline_login_store::{
     WriteOutstanding, fault,
 };
 
+use self::limits::{Limits, PollEnd};
 use self::profile::PlanFacts;
 use self::recovery::Waiting;
-use super::live::{Current, Held, LiveCredential, Ways};
+use super::current::Current;
+use super::live::{Held, LiveCredential, Ways};
 use super::probe;
 use super::refresh::{End, Heart, Job, blocking, report};
 use super::source::CredentialSource;
+use super::told::Message;
 use super::waiter::Waits;
 
 /// How often a write that failed is repeated (credentials.md, step 6).
@@ -59,6 +64,7 @@ pub(super) struct Keeper {
     policy: RefreshPolicy,
     recovery: AuthRecovery,
     log: StateLog,
+    limits: Limits,
     login: Option<Login>,
     plan: PlanFacts,
     held: Option<Arc<Held>>,
@@ -79,6 +85,8 @@ pub(super) struct Keeper {
     waiting: Vec<Waiting>,
     refused: mpsc::Receiver<Refused>,
     file_changed: Arc<Notify>,
+    ways_changed: Arc<Notify>,
+    told: mpsc::Receiver<Message>,
     work: JoinSet<Done>,
     /// Logins of refreshes that are not in the file yet.
     renewed: (mpsc::UnboundedSender<Login>, mpsc::UnboundedReceiver<Login>),
@@ -112,6 +120,10 @@ enum Done {
     Refreshed(RefreshKind, End),
     /// What was outstanding. `None`: it panicked.
     Written(Option<Result<Committed, Box<WriteOutstanding>>>),
+    Polled {
+        begun_at: SystemTime,
+        end: PollEnd,
+    },
 }
 
 impl Keeper {
@@ -120,7 +132,8 @@ impl Keeper {
         source: &CredentialSource,
         provider: &'static dyn Provider,
         refused: mpsc::Receiver<Refused>,
-        file_changed: Arc<Notify>,
+        told: mpsc::Receiver<Message>,
+        (file_changed, ways_changed): (Arc<Notify>, Arc<Notify>),
     ) -> (Self, Current) {
         let (store, fixed) = match source {
             CredentialSource::LoginFile(file) => (Some(file.store()), None),
@@ -137,6 +150,7 @@ impl Keeper {
             policy: RefreshPolicy::new(),
             recovery: AuthRecovery::new(store.is_some()),
             log: StateLog::new(Availability::Usable),
+            limits: Limits::new(!matches!(source, CredentialSource::ApiKey(_))),
             login: None,
             plan: PlanFacts::default(),
             held: None,
@@ -151,6 +165,8 @@ impl Keeper {
             waiting: Vec::new(),
             refused,
             file_changed,
+            ways_changed,
+            told,
             work: JoinSet::new(),
             renewed: mpsc::unbounded_channel(),
             waits: Waits::default(),
@@ -169,7 +185,7 @@ impl Keeper {
             (None, None) => {}
         }
         keeper.log = StateLog::new(keeper.facts.state(now, &[]));
-        let current = keeper.current(now);
+        let current = keeper.current(Caps::DEFAULT, now);
         (keeper, current)
     }
 
@@ -192,15 +208,19 @@ impl Keeper {
                 self.begin_what_is_due(&ways, now);
             }
             self.publish(&alive, now);
+            self.limits.tell_that_it_counts(&alive.untold);
+            let caps = alive.ways.load().as_ref().map_or(Caps::DEFAULT, |ways| ways.caps);
             // It must be able to go while this waits.
             drop(alive);
-            let sleep = tokio::time::sleep(self.until_next(now));
+            let sleep = tokio::time::sleep(self.until_next(caps, now));
             let event = tokio::select! {
                 () = &mut stop => None,
                 refused = self.refused.recv() => Some(Event::Refused(refused)),
+                Some(message) = self.told.recv() => Some(Event::Told(message)),
                 Some(done) = self.work.join_next(), if !self.work.is_empty() => Some(Event::Done(done.ok())),
                 Some(login) = self.renewed.1.recv() => Some(Event::Renewed(login)),
                 () = self.file_changed.notified() => Some(Event::FileChanged),
+                () = self.ways_changed.notified() => Some(Event::Time),
                 () = sleep => Some(Event::Time),
             };
             let now = SystemTime::now();
@@ -214,6 +234,7 @@ impl Keeper {
                     let ways = live.upgrade().and_then(|live| live.ways.load_full());
                     self.on_done(done, ways.as_ref(), now);
                 }
+                Some(Event::Told(message)) => self.on_messages(message, now),
                 Some(Event::Renewed(login)) => self.on_renewed(&login, now),
                 Some(Event::FileChanged) => self.read_file(),
                 Some(Event::Time) => {}
@@ -266,6 +287,7 @@ impl Keeper {
                 Done::Written(written.ok())
             });
         }
+        self.begin_poll_if_due(ways, now);
         if !self.is_rechecking && self.facts.next_recheck(now).is_some_and(|at| at <= now) {
             self.is_rechecking = true;
             let (probe, ways) = (self.probe(), Arc::clone(ways));
@@ -312,9 +334,13 @@ impl Keeper {
     }
 
     /// How long nothing has to be done.
-    fn until_next(&self, now: SystemTime) -> Duration {
-        let refresh = self.next_start(now).map(|(_, at)| at);
-        let moments = [self.facts.next_change(now, &[]), refresh, self.facts.next_recheck(now)];
+    fn until_next(&self, caps: Caps, now: SystemTime) -> Duration {
+        let moments = [
+            self.next_moment(caps, now),
+            self.next_start(now).map(|(_, at)| at),
+            self.facts.next_recheck(now),
+            self.poll_at(now),
+        ];
         let mut wait = MAX_SLEEP;
         for at in moments.into_iter().flatten() {
             wait = wait.min(at.duration_since(now).unwrap_or_default());
@@ -352,6 +378,7 @@ impl Keeper {
                 self.is_looking = false;
                 self.is_rechecking = false;
             }
+            Some(Done::Polled { begun_at, end }) => self.on_polled(begun_at, end, ways, now),
             Some(Done::Finished(found)) => {
                 let tag = ways.map_or("", |ways| &*ways.tag).to_owned();
                 for finished in found {
@@ -543,6 +570,7 @@ impl Keeper {
         };
         if change == LoginChange::Changed && !is_refreshed && self.login.is_some() {
             self.has_other_login = true;
+            self.limits.on_other_login();
         }
         self.login = Some(login.clone());
     }
@@ -569,20 +597,18 @@ impl Keeper {
 
     // --- what is told ---
 
-    fn current(&self, now: SystemTime) -> Current {
-        let is_usable = self.facts.state(now, &[]) == Availability::Usable;
-        let far = now + Duration::from_secs(24 * 60 * 60);
-        let good_until = (is_usable && self.held.is_some())
-            .then(|| self.facts.next_change(now, &[]).map_or(far, |at| at.min(far)));
+    fn current(&self, caps: Caps, now: SystemTime) -> Current {
         let plan = self.plan.plan(self.login.as_ref()).cloned();
-        let refresh_problem = self.refresh_problem.clone();
-        Current { facts: self.facts.clone(), held: self.held.clone(), refresh_problem, good_until, plan }
+        let windows = self.limits.windows.clone();
+        let problem = self.refresh_problem.clone();
+        Current::new(self.facts.clone(), self.held.clone(), problem, (windows, caps), plan, now)
     }
 
     fn publish(&mut self, live: &LiveCredential, now: SystemTime) {
-        let change = self.log.observe(self.facts.state(now, &[]), now);
-        let has_other_login = std::mem::take(&mut self.has_other_login);
         let ways = live.ways.load_full();
+        let caps = ways.as_ref().map_or(Caps::DEFAULT, |ways| ways.caps);
+        let change = self.log.observe(self.state(caps, now), now);
+        let has_other_login = std::mem::take(&mut self.has_other_login);
         if has_other_login
             && change.is_none()
             && let Some(ways) = &ways
@@ -607,9 +633,13 @@ impl Keeper {
         if self.is_ahead_of_file {
             fault::pass("renewed.publishing");
         }
-        live.publish(self.current(now));
+        live.publish(self.current(caps, now));
         if self.is_ahead_of_file {
             fault::pass("renewed.published");
+        }
+        // After that, so that nobody who goes elsewhere is sent here again.
+        if self.limits.begins_to_interrupt(self.facts.interrupts(now)) {
+            live.interrupted.send_modify(|times| *times = times.wrapping_add(1));
         }
     }
 }
@@ -617,6 +647,7 @@ impl Keeper {
 #[derive(Debug)]
 enum Event {
     Refused(Option<Refused>),
+    Told(Message),
     Done(Option<Done>),
     Renewed(Login),
     FileChanged,

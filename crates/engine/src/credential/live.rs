@@ -1,19 +1,24 @@
 //! What is known of a credential, for whoever wants to use it.
 
+use std::hash::{DefaultHasher, Hasher as _};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use trunkline_core::auth_recovery::{Outcome, Tries};
-use trunkline_core::availability::{Availability, BlockReason, Facts};
+use trunkline_core::availability::{Availability, BlockReason, RequestEnd};
+use trunkline_core::limits::{Caps, Windows};
 use trunkline_core::login::Plan;
 use trunkline_core::provider::{PreparedAuthorization, Provider};
 use trunkline_core::secret::TokenDigest;
 
+use super::current::Current;
 use super::keeper::{Keeper, Refused};
 use super::source::CredentialSource;
+use super::told::{MAX_TOLD, Message, Told};
 use crate::activity::Activity;
 use crate::upstream::Upstream;
 
@@ -26,6 +31,12 @@ const RECOVERY_PATIENCE: Duration = Duration::from_secs(90);
 /// Refused tokens that can wait to be looked into. More at once find out nothing more.
 const MAX_REFUSED: usize = 1_024;
 
+/// How long a request waits until what it told counts. The keeper only has to be run.
+const TELLING_PATIENCE: Duration = Duration::from_secs(1);
+
+/// For how many seconds headers that say the same as before are not told again: they only say that they still hold.
+const SAME_AGAIN: u64 = 60;
+
 /// What of a credential outlives a change of the configuration.
 #[derive(Debug)]
 pub struct LiveCredential {
@@ -35,7 +46,16 @@ pub struct LiveCredential {
     current: ArcSwap<Current>,
     changed: watch::Sender<()>,
     refused: mpsc::Sender<Refused>,
+    told: mpsc::Sender<Message>,
+    /// Messages that are not in `current` yet.
+    pub(super) untold: AtomicUsize,
+    /// What the limit headers were that were told last, as a hash, and when: seconds since 1970.
+    last_headers: AtomicU64,
+    last_headers_at: AtomicU64,
+    /// Changes when requests that wait for a head are to go elsewhere.
+    pub(super) interrupted: watch::Sender<u64>,
     file_changed: Arc<Notify>,
+    ways_changed: Arc<Notify>,
     /// Until it is started.
     keeper: Mutex<Option<Keeper>>,
 }
@@ -55,6 +75,8 @@ pub struct Ways {
     pub user_agent: HeaderValue,
     /// Whether it matters what its account's plan is: there are others beside it.
     pub wants_plan: bool,
+    /// How much of its windows its owner offers.
+    pub caps: Caps,
 }
 
 /// What to authenticate with.
@@ -66,19 +88,6 @@ pub struct Held {
     pub token: TokenDigest,
 }
 
-/// Everything that is known at one time.
-#[derive(Debug)]
-pub(super) struct Current {
-    pub(super) facts: Facts,
-    pub(super) held: Option<Arc<Held>>,
-    /// Why the last refresh gave no login, where that is worth telling.
-    pub(super) refresh_problem: Option<Arc<str>>,
-    /// As long as this is ahead, nothing has to be looked at; `None`: something has.
-    pub(super) good_until: Option<SystemTime>,
-    /// The account's plan, where it is known.
-    pub(super) plan: Option<Plan>,
-}
-
 /// Why there is nothing to authenticate with now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -88,8 +97,10 @@ impl LiveCredential {
     /// What `source` gives; a login file is read at once, without waiting for anybody.
     pub fn new(source: CredentialSource, provider: &'static dyn Provider) -> Arc<Self> {
         let (refused, refusals) = mpsc::channel(MAX_REFUSED);
-        let file_changed = Arc::<Notify>::default();
-        let (keeper, current) = Keeper::new(&source, provider, refusals, Arc::clone(&file_changed));
+        let (told, messages) = mpsc::channel(MAX_TOLD);
+        let (file_changed, ways_changed) = (Arc::<Notify>::default(), Arc::<Notify>::default());
+        let wakes = (Arc::clone(&file_changed), Arc::clone(&ways_changed));
+        let (keeper, current) = Keeper::new(&source, provider, refusals, messages, wakes);
         Arc::new(Self {
             source,
             activity: Arc::default(),
@@ -97,7 +108,13 @@ impl LiveCredential {
             current: ArcSwap::from_pointee(current),
             changed: watch::Sender::new(()),
             refused,
+            told,
+            untold: AtomicUsize::new(0),
+            last_headers: AtomicU64::new(0),
+            last_headers_at: AtomicU64::new(0),
+            interrupted: watch::Sender::new(0),
             file_changed,
+            ways_changed,
             keeper: Mutex::new(Some(keeper)),
         })
     }
@@ -115,6 +132,7 @@ impl LiveCredential {
     /// How it reaches its provider from now on.
     pub fn set_ways(&self, ways: Ways) {
         self.ways.store(Some(Arc::new(ways)));
+        self.ways_changed.notify_one();
     }
 
     /// The task that keeps it, to be run once; `None` if that was done already. It ends when `stop` does, after what must
@@ -134,13 +152,33 @@ impl LiveCredential {
 
     /// Its state at `now`.
     pub fn state(&self, now: SystemTime) -> Availability {
-        self.current.load().facts.state(now, &[])
+        self.current.load().state(now)
+    }
+
+    /// What is known of its windows.
+    pub fn windows(&self) -> Windows {
+        self.current.load().windows.clone()
+    }
+
+    /// Everything that is known.
+    pub(crate) fn current(&self) -> Arc<Current> {
+        self.current.load_full()
+    }
+
+    /// To be woken at every change of what is known.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// To be woken when requests that wait for a head are to go elsewhere (routing.md, *Interrupts*).
+    pub(crate) fn interrupts(&self) -> watch::Receiver<u64> {
+        self.interrupted.subscribe()
     }
 
     /// Why it cannot be used at `now`; `None` if it can. Tags and reasons only, no paths.
     pub fn why_not(&self, now: SystemTime) -> Option<String> {
         let current = self.current.load();
-        let state = current.facts.state(now, &[]);
+        let state = current.state(now);
         (state != Availability::Usable).then(|| reason(&state, current.refresh_problem.as_deref()))
     }
 
@@ -158,13 +196,8 @@ impl LiveCredential {
     /// reasons only, no paths.
     pub async fn authorization(&self) -> Result<Arc<Held>, NotReady> {
         let now = SystemTime::now();
-        {
-            let current = self.current.load();
-            if current.good_until.is_some_and(|until| now < until)
-                && let Some(held) = &current.held
-            {
-                return Ok(Arc::clone(held));
-            }
+        if let Some(held) = self.current.load().held(now) {
+            return Ok(Arc::clone(held));
         }
         let waited = tokio::time::timeout(REFRESH_PATIENCE, self.settled()).await;
         waited
@@ -177,17 +210,85 @@ impl LiveCredential {
         loop {
             changed.borrow_and_update();
             {
-                let current = self.current.load();
-                match (current.facts.state(SystemTime::now(), &[]), &current.held) {
-                    (Availability::Usable, Some(held)) => return Ok(Arc::clone(held)),
-                    (Availability::Refreshing { .. }, _) => {}
-                    (state, _) => {
-                        return Err(NotReady(reason(&state, current.refresh_problem.as_deref())));
-                    }
+                let (current, now) = (self.current.load(), SystemTime::now());
+                // Blocks and limits are a matter of selection.
+                if let Some(held) = current.held(now) {
+                    return Ok(Arc::clone(held));
+                }
+                match current.facts.state(now, &[]) {
+                    Availability::Refreshing { .. } => {}
+                    state => return Err(NotReady(reason(&state, current.refresh_problem.as_deref()))),
                 }
             }
             // The sender lives in `self`.
             let _ = changed.changed().await;
+        }
+    }
+
+    /// Tells what a request found out, and does not wait for it to count.
+    pub(crate) fn tell(&self, told: Told) {
+        self.send(Message { told, done: None });
+    }
+
+    /// Tells what a request found out, and waits until it counts: what is selected next is selected by it.
+    pub(crate) async fn tell_and_wait(&self, told: Told) {
+        let (done, counts) = oneshot::channel();
+        if self.send(Message { told, done: Some(done) }) {
+            // Not in time, or the keeper has ended: it is then selected by what is known.
+            let _ = tokio::time::timeout(TELLING_PATIENCE, counts).await;
+        }
+    }
+
+    fn send(&self, message: Message) -> bool {
+        self.untold.fetch_add(1, Ordering::AcqRel);
+        let is_sent = self.told.try_send(message).is_ok();
+        if !is_sent {
+            self.untold.fetch_sub(1, Ordering::AcqRel);
+        }
+        is_sent
+    }
+
+    /// An answer came whose status says that the credential works, or says nothing about it. Told only where that changes
+    /// anything, which is nearly never.
+    pub(crate) fn on_answered(&self, is_good: bool) {
+        if self.untold.load(Ordering::Acquire) > 0 || !self.current.load().facts.is_untroubled() {
+            self.tell(Told::Ended(if is_good { RequestEnd::Good } else { RequestEnd::Answered }));
+        }
+    }
+
+    /// Looks at the headers of an answer for what they say of limits. Nothing is read or told if they say the same as those
+    /// of a moment ago.
+    pub(crate) fn on_headers(
+        &self,
+        provider: &dyn Provider,
+        status: StatusCode,
+        headers: &HeaderMap,
+        now: SystemTime,
+    ) {
+        let mut hasher = DefaultHasher::new();
+        let mut has_any = false;
+        for (name, value) in headers {
+            if provider.is_limit_header(name.as_str()) {
+                has_any = true;
+                hasher.write(name.as_str().as_bytes());
+                hasher.write(value.as_bytes());
+            }
+        }
+        if !has_any {
+            return;
+        }
+        let hash = hasher.finish();
+        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let since = self.last_headers_at.load(Ordering::Relaxed);
+        if self.last_headers.load(Ordering::Relaxed) == hash && (since..since + SAME_AGAIN).contains(&seconds)
+        {
+            return;
+        }
+        self.last_headers.store(hash, Ordering::Relaxed);
+        self.last_headers_at.store(seconds, Ordering::Relaxed);
+        let readings = provider.limit_facts().read_headers(status, headers, now);
+        if readings.carries_data() || readings.ignored > 0 {
+            self.tell(Told::Readings(readings));
         }
     }
 
@@ -220,7 +321,7 @@ fn reason(state: &Availability, refresh_problem: Option<&str>) -> String {
             let problem = refresh_problem.unwrap_or("it is tried again");
             format!("its login has expired and could not be refreshed: {problem}")
         }
-        Availability::Blocked { reason, .. } => format!("blocked ({})", reason.label()),
+        Availability::Blocked { reason, .. } => reason.label().to_owned(),
         Availability::RateLimited { window, .. } | Availability::Capped { window, .. } => {
             format!("at its limit ({window})")
         }

@@ -1,36 +1,23 @@
 //! Asking the provider whether it takes a token (credentials.md, *Auth failure on a request*).
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::Method;
 use trunkline_core::auth_recovery::{CheckAnswer, is_auth_failure};
+use trunkline_core::limits::poll_schedule::{CONNECTION_TRIES as TRIES, TIMEOUT};
 use trunkline_core::provider::{Probe, ProbeTarget};
 
 use super::live::Ways;
-use crate::own_request::{OwnRequest, send_patiently};
-
-/// The longest that one may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Connections tried.
-const TRIES: u32 = 3;
+use crate::own_request::{OwnAnswer, OwnRequest, send_patiently};
 
 /// Sends it. `None`, where there is nothing to ask with, is no answer.
 pub(super) async fn check(probe: Option<Probe>, ways: &Ways) -> CheckAnswer {
-    let Some(Probe { target: ProbeTarget::Api(path), headers }) = probe else {
-        return CheckAnswer::NoAnswer;
-    };
-    let Ok(path) = path.parse() else { return CheckAnswer::NoAnswer };
-    let request = OwnRequest { method: Method::GET, path: Some(path), headers, body: Bytes::new() };
-    let sent = send_patiently(&ways.api, &ways.user_agent, &request, TRIES);
-    let answer = match tokio::time::timeout(TIMEOUT, sent).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => {
-            tracing::debug!(credential = &*ways.tag, %error, "the token could not be checked");
+    let Some(probe) = probe else { return CheckAnswer::NoAnswer };
+    let answer = match ask(probe, ways).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            tracing::debug!(credential = &*ways.tag, error, "the token could not be checked");
             return CheckAnswer::NoAnswer;
         }
-        Err(_) => return CheckAnswer::NoAnswer,
     };
     if answer.status == 200 {
         return CheckAnswer::Accepted;
@@ -43,8 +30,23 @@ pub(super) async fn check(probe: Option<Probe>, ways: &Ways) -> CheckAnswer {
     }
 }
 
+/// Sends it, and gives the answer, whatever its status; or why there is none.
+pub(super) async fn ask(probe: Probe, ways: &Ways) -> Result<OwnAnswer, String> {
+    let Probe { target: ProbeTarget::Api(path), headers } = probe else {
+        return Err("there is no such address".to_owned());
+    };
+    let path = path.parse().map_err(|_| "there is no such path".to_owned())?;
+    let request = OwnRequest { method: Method::GET, path: Some(path), headers, body: Bytes::new() };
+    let sent = send_patiently(&ways.api, &ways.user_agent, &request, TRIES);
+    match tokio::time::timeout(TIMEOUT, sent).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {TIMEOUT:?}")),
+    }
+}
+
 /// `error.message` of an error in either provider's shape.
-pub(crate) fn error_message(body: &[u8]) -> Option<String> {
+fn error_message(body: &[u8]) -> Option<String> {
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
     body.get("error")?.get("message")?.as_str().map(str::to_owned)
 }

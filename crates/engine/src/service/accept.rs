@@ -27,6 +27,10 @@ pub(super) struct ApiCall {
     /// The path a user must have been given, where it is none of the clients' own.
     pub(super) needs_path: Option<String>,
     pub(super) asks_model: bool,
+    /// Whether the answer shows the limits of the user's pool.
+    pub(super) shows_limits: bool,
+    /// Whether it asks for what the user's pool has used, which is not forwarded.
+    pub(super) asks_usage: bool,
 }
 
 impl Service {
@@ -57,19 +61,26 @@ impl Service {
         let Some(path) = target::strip_prefix(&path, &self.settings.prefix) else {
             return Err(unknown(&path));
         };
+        let mut shows_limits = false;
+        let mut asks_usage = false;
         let (asks_model, needs_path) = match self.provider.route(&parts.method, path) {
             Route::Hello => return Ok(Accepted::Hello),
             // Of these the engine serves none yet; no service that it serves has them.
-            Route::Unknown | Route::ForwardWithApiKey | Route::Socket | Route::Usage => {
-                return Err(unknown(path));
+            Route::Unknown | Route::ForwardWithApiKey | Route::Socket => return Err(unknown(path)),
+            Route::Forward { asks_model, shows_limits: shows } => {
+                shows_limits = shows;
+                (asks_model, None)
             }
-            Route::Forward { asks_model } => (asks_model, None),
+            Route::Usage => {
+                asks_usage = true;
+                (false, None)
+            }
             // Whatever it is, if its body names a model then that model must be allowed.
             Route::OnlyIfAllowed => (parts.method == http::Method::POST, Some(path.to_owned())),
         };
         let target =
             self.target(parts).ok_or_else(|| invalid("the request target is not valid".to_owned()))?;
-        Ok(Accepted::Api(ApiCall { target, needs_path, asks_model }))
+        Ok(Accepted::Api(ApiCall { target, needs_path, asks_model, shows_limits, asks_usage }))
     }
 
     /// The target as received, without the prefix.

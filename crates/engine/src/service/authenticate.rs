@@ -17,8 +17,6 @@ pub(super) struct Authed {
     pub(super) call: ApiCall,
     /// `None` where nobody authenticates.
     pub(super) user: Option<Arc<User>>,
-    /// The user's position.
-    pub(super) position: Option<usize>,
 }
 
 impl Service {
@@ -31,13 +29,12 @@ impl Service {
         if self.settings.tokens.is_empty() {
             return match &call.needs_path {
                 Some(path) => Err(unknown(path)),
-                None => Ok(Authed { call, user: None, position: None }),
+                None => Ok(Authed { call, user: None }),
             };
         }
         let presented = presented_token(headers);
         let found = presented.and_then(|token| self.settings.tokens.find(token)).copied();
-        let Some((position, user)) = found.and_then(|at| self.settings.users.get(at).map(|user| (at, user)))
-        else {
+        let Some(user) = found.and_then(|at| self.settings.users.get(at)) else {
             return Err(self.refuse_token(presented.is_some(), address).await);
         };
         if user.disabled {
@@ -54,7 +51,7 @@ impl Service {
         {
             return Err(unknown(path));
         }
-        Ok(Authed { call, user: Some(Arc::clone(user)), position: Some(position) })
+        Ok(Authed { call, user: Some(Arc::clone(user)) })
     }
 
     /// Whoever keeps trying tokens waits longer and longer for the answer.

@@ -1,99 +1,223 @@
-//! Third stage: which credential, and may it be used for this?
+//! Third stage: which credential, out of the user's pool.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use http::HeaderMap;
-use http::uri::PathAndQuery;
-use trunkline_core::fault::{Fault, FaultKind};
+use tracing::Level;
 use trunkline_core::glob;
-use trunkline_core::scan::{Found, Progress};
+use trunkline_core::ids::CredentialId;
+use trunkline_core::selection::{
+    BindingChange, Counts, NoCandidate, Outcome, Pick, PickReason, REFRESH_WAIT, Selection, WhyNone, select,
+};
+use trunkline_core::sessions::SessionTable;
 
-use super::authenticate::Authed;
-use super::{FastMode, Service, User};
-use crate::credential::{Credential, Held, NotReady};
-use crate::forward::{slow_body, upload_fault, within_time};
-use crate::upload::Upload;
+use super::Service;
+use super::asked::Asked;
+use super::attempt::{Tries, may_wait};
+use super::pool::Seen;
+use crate::credential::Credential;
 
-/// A request with the credential that it may use.
-pub(super) struct Leased {
-    pub(super) target: PathAndQuery,
-    pub(super) credential: Arc<Credential>,
-    pub(super) held: Arc<Held>,
-    pub(super) passthrough_limits: bool,
+/// The answer of a selection that found what is not there.
+const NOBODY: NoCandidate = NoCandidate {
+    why: WhyNone::AllUnavailable,
+    counts: Counts { limited: 0, blocked: 0, unavailable: 0, tried: 0 },
+    free_at: None,
+    window: None,
+    limited_family: None,
+    reasons: Vec::new(),
+};
+
+/// What was found.
+pub(super) enum Selected {
+    Picked { credential: Arc<Credential>, was_bound: bool },
+    Await(Vec<Arc<Credential>>),
+    None(NoCandidate),
 }
 
 impl Service {
-    pub(super) async fn select(
+    /// Picks a credential that has not been tried yet, waiting for one as long as the request may.
+    pub(super) async fn pick(
         &self,
-        authed: Authed,
-        upload: &Arc<Upload>,
-        headers: &HeaderMap,
-    ) -> Result<Leased, Fault> {
-        let Authed { call, user, position } = authed;
-        let user = user.as_deref();
-        let pool = user.map_or(0, |user| user.credential);
-        let Some(credential) = self.settings.credentials.get(pool) else {
-            return Err(Fault::new(FaultKind::Unavailable, "this service has no credential"));
-        };
-        if !credential.admits_user(position) {
-            return Err(Fault::new(
-                FaultKind::Permission,
-                format!("credential {} may not be used by this user", credential.tag()),
-            ));
-        }
-        if user.is_some_and(|user| user.fast_mode == FastMode::Deny)
-            && self.provider.asks_extra_usage(headers)
-        {
-            return Err(Fault::new(
-                FaultKind::InvalidRequest,
-                "fast mode costs the account extra and is switched off for this user",
-            ));
-        }
-        if call.asks_model {
-            self.check_model(user, credential, upload).await?;
-        }
-        let held = credential.live().authorization().await.map_err(|why| unavailable(credential, &why))?;
-        Ok(Leased {
-            target: call.target,
-            credential: Arc::clone(credential),
-            held,
-            passthrough_limits: user.is_some_and(|user| user.passthrough_limits),
-        })
-    }
-
-    /// Where the model decides what is allowed, the body is read whole before anything of it is sent.
-    async fn check_model(
-        &self,
-        user: Option<&User>,
-        credential: &Credential,
-        upload: &Upload,
-    ) -> Result<(), Fault> {
-        let of_user = user.map_or(&[][..], |user| &user.models);
-        if of_user.is_empty() && credential.models().is_empty() {
-            return Ok(());
-        }
-        within_time(upload, upload.read_whole()).await.map_err(|_| slow_body())?.map_err(upload_fault)?;
-        let (progress, model, _) = upload.facts();
-        let model = match (progress, model) {
-            (Progress::Ended, Found::Text(model)) => model,
-            (Progress::Ended, Found::Unclear) => {
-                return Err(unreadable("the request's model is not one plain string"));
+        asked: &Asked,
+        tries: &mut Tries,
+    ) -> Result<Arc<Credential>, NoCandidate> {
+        let mut has_awaited = false;
+        loop {
+            let now = SystemTime::now();
+            match self.select(asked, tries, has_awaited, now) {
+                Selected::Picked { credential, was_bound } => {
+                    if tries.tried.is_empty() {
+                        tries.was_bound = was_bound;
+                    }
+                    return Ok(credential);
+                }
+                Selected::Await(refreshing) => {
+                    has_awaited = true;
+                    // In time or not: it is selected again, and this time without waiting.
+                    let _ = tokio::time::timeout(REFRESH_WAIT, refreshed(&refreshing)).await;
+                }
+                Selected::None(none) => {
+                    let Some(until) = may_wait(&none, asked, tries) else { return Err(none) };
+                    let left = until.duration_since(now).unwrap_or_default();
+                    tracing::debug!(id = &*tries.id, "no credential is usable: waiting for {left:?}");
+                    let changed = any_change(asked.pool.members());
+                    let _ = tokio::time::timeout(left, changed).await;
+                    // What was tried before the wait may be free after it.
+                    tries.tried.clear();
+                }
             }
-            _ => return Err(unreadable("the request's model cannot be read from its body")),
-        };
-        if glob::admits(of_user, &model) && glob::admits(credential.models(), &model) {
-            return Ok(());
         }
-        let shown: String = model.chars().take(100).collect();
-        Err(Fault::new(FaultKind::NotFound, format!("model: {shown} is not available to this user")))
+    }
+
+    /// Selects, and does what comes with it: binds the session, drops what is rebalanced, tells how it was done.
+    fn select(&self, asked: &Asked, tries: &mut Tries, has_awaited: bool, now: SystemTime) -> Selected {
+        let explains = asked.explain || tracing::enabled!(Level::DEBUG);
+        if !explains && let Some(only) = self.the_only_one(asked, tries, now) {
+            return only;
+        }
+        let seen: Vec<_> = asked.pool.members().iter().map(|member| Seen::new(member, now)).collect();
+        let candidates: Vec<_> = seen.iter().map(Seen::candidate).collect();
+        let pool = core_pool(asked, &candidates);
+        let request = asked.facts(&tries.tried, has_awaited);
+        let selection = {
+            let mut table = self.settings.bindings.table();
+            let selection = select(&pool, &request, &table, now, fastrand::u64(..));
+            if let Some((credential, scope)) = selection.rebalanced {
+                table.drop_bindings_of(credential, Some(scope));
+            }
+            if let Outcome::Picked(pick) = &selection.outcome {
+                bind(&mut table, asked, *pick, now);
+                if pick.reason == PickReason::Strategy {
+                    asked.pool.set_last_picked(pick.credential);
+                }
+            }
+            selection
+        };
+        if explains {
+            self.explain(asked, tries, &selection);
+        }
+        let find = |id: &CredentialId| asked.pool.find(*id).map(Arc::clone);
+        match selection.outcome {
+            Outcome::Picked(pick) => match find(&pick.credential) {
+                Some(credential) => Selected::Picked { credential, was_bound: pick.was_bound },
+                // What is picked is of the pool.
+                None => Selected::None(NOBODY),
+            },
+            Outcome::AwaitRefresh(ids) => Selected::Await(ids.iter().filter_map(find).collect()),
+            Outcome::None(none) => Selected::None(none),
+        }
+    }
+
+    fn explain(&self, asked: &Asked, tries: &mut Tries, selection: &Selection<'_>) {
+        let line = selection.explain().to_line();
+        tracing::debug!(id = &*tries.id, service = &*self.settings.tag, pool = &**asked.pool.tag(), "{line}");
+        if asked.explain {
+            tries.explanation = Some(line);
+        }
+    }
+
+    /// The shortcut for a pool of one against which nothing speaks: there is nothing to weigh.
+    fn the_only_one(&self, asked: &Asked, tries: &Tries, now: SystemTime) -> Option<Selected> {
+        let [credential] = asked.pool.members() else { return None };
+        let request = asked.facts(&[], false);
+        let seen = Seen::new(credential, now);
+        let model = asked.model.as_deref();
+        let admits = credential.admits_user(asked.user_name())
+            && model.is_none_or(|model| glob::admits(&credential.settings().models, model));
+        if !tries.tried.is_empty() || !seen.facts().is_empty() || !admits {
+            return None;
+        }
+        let was_bound = asked.session.as_ref().is_some_and(|session| {
+            let scope = request.pool_scope();
+            let mut table = self.settings.bindings.table();
+            let is_bound = table
+                .get(session, now)
+                .is_some_and(|bound| bound.credential == credential.id() && bound.scope == scope);
+            if is_bound {
+                table.touch(session, now);
+            } else {
+                table.bind(session.clone(), credential.id(), scope, now);
+            }
+            is_bound
+        });
+        Some(Selected::Picked { credential: Arc::clone(credential), was_bound })
+    }
+
+    /// What could be had for a request besides what was tried, if that were asked for now; nothing comes of it.
+    pub(super) fn look(&self, asked: &Asked, tried: &[CredentialId]) -> Outcome {
+        let now = SystemTime::now();
+        let seen: Vec<_> = asked.pool.members().iter().map(|member| Seen::new(member, now)).collect();
+        let candidates: Vec<_> = seen.iter().map(Seen::candidate).collect();
+        let pool = core_pool(asked, &candidates);
+        select(&pool, &asked.facts(tried, true), &self.settings.bindings.table(), now, 0).outcome
     }
 }
 
-/// The refusal where a credential has nothing to authenticate with.
-pub(super) fn unavailable(credential: &Credential, why: &NotReady) -> Fault {
-    Fault::new(FaultKind::Unavailable, format!("credential {} is unavailable: {why}", credential.tag()))
+fn core_pool<'a>(
+    asked: &Asked,
+    candidates: &'a [trunkline_core::selection::Candidate<'a>],
+) -> trunkline_core::selection::Pool<'a> {
+    trunkline_core::selection::Pool {
+        strategy: asked.pool.strategy(),
+        rebalance_threshold: asked.pool.rebalance_threshold(),
+        candidates,
+        last_picked: asked.pool.last_picked(),
+    }
 }
 
-fn unreadable(message: &'static str) -> Fault {
-    Fault::new(FaultKind::InvalidRequest, message)
+fn bind(table: &mut SessionTable, asked: &Asked, pick: Pick, now: SystemTime) {
+    let Some(session) = &asked.session else { return };
+    match pick.binding {
+        BindingChange::Leave => {}
+        BindingChange::Touch => {
+            table.touch(session, now);
+        }
+        BindingChange::Bind => {
+            table.bind(session.clone(), pick.credential, asked.facts(&[], false).pool_scope(), now);
+        }
+    }
+}
+
+/// Waits until one of them can be used, or none is being refreshed any more.
+async fn refreshed(credentials: &[Arc<Credential>]) {
+    let mut waits: Vec<_> =
+        credentials.iter().map(|credential| Box::pin(credential.live().authorization())).collect();
+    std::future::poll_fn(|context| {
+        let mut ended = None;
+        for (at, wait) in waits.iter_mut().enumerate() {
+            if let std::task::Poll::Ready(held) = wait.as_mut().poll(context) {
+                if held.is_ok() {
+                    return std::task::Poll::Ready(());
+                }
+                ended = Some(at);
+                break;
+            }
+        }
+        if let Some(at) = ended {
+            drop(waits.swap_remove(at));
+            // The others have not been asked in this turn.
+            context.waker().wake_by_ref();
+        }
+        if waits.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+/// Waits until something that is known of one of them changes.
+async fn any_change(credentials: &[Arc<Credential>]) {
+    let mut waits: Vec<_> = credentials
+        .iter()
+        .map(|credential| {
+            let mut changes = credential.live().changes();
+            Box::pin(async move { drop(changes.changed().await) })
+        })
+        .collect();
+    std::future::poll_fn(|context| {
+        if waits.iter_mut().any(|wait| wait.as_mut().poll(context).is_ready()) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
 }

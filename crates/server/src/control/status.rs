@@ -1,9 +1,11 @@
 //! What a running instance says of itself.
 
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use trunkline_engine::credential::CredentialSource;
+use trunkline_core::limits::{BaseWindow, Window};
+use trunkline_engine::credential::{Credential, CredentialSource};
+use trunkline_engine::failovers::Failover;
 
 use crate::server::Bound;
 
@@ -39,8 +41,38 @@ pub struct ServiceStatus {
     pub in_flight: u64,
     /// Requests since the start.
     pub requests: u64,
+    /// Requests that went on to another credential, since the start.
+    pub failovers: u64,
+    /// The latest of these, the last one first.
+    pub recent_failovers: Vec<FailoverStatus>,
     /// Its credentials, in the order of the configuration.
     pub credentials: Vec<CredentialStatus>,
+}
+
+/// A request that went on to another credential.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FailoverStatus {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// The credential that failed it.
+    pub from: String,
+    /// Why: a line of the table of failures.
+    pub reason: String,
+    /// The request's id.
+    pub request: String,
+}
+
+/// A window of a credential.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WindowStatus {
+    /// `5h`, `weekly`, or the name of a scoped limit.
+    pub window: String,
+    /// How much of it is used, in percent, if that is known.
+    pub used_percent: Option<f64>,
+    /// Up to where it is used, in percent.
+    pub cap_percent: f64,
+    /// When it starts anew, in seconds since 1970, if that is known.
+    pub resets_at: Option<u64>,
 }
 
 /// A credential.
@@ -58,6 +90,12 @@ pub struct CredentialStatus {
     pub plan: Option<String>,
     /// What it weighs among others.
     pub weight: f64,
+    /// When its state ends by itself, in seconds since 1970, if it does.
+    pub until: Option<u64>,
+    /// Sessions bound to it.
+    pub sessions: usize,
+    /// Its windows: both base ones of a login, and the scoped ones that are known. Keys have none.
+    pub windows: Vec<WindowStatus>,
     /// Requests under way.
     pub in_flight: u64,
     /// Requests since the start.
@@ -72,7 +110,8 @@ pub(super) fn of_services(running: &[Bound], now: SystemTime) -> Vec<ServiceStat
 fn of_service(bound: &Bound, now: SystemTime) -> ServiceStatus {
     let service = &bound.service;
     let settings = service.settings();
-    let credentials = settings.credentials.iter().map(|credential| {
+    let sessions = settings.bindings.bound_to(settings.credentials.iter().map(|credential| credential.id()));
+    let credentials = settings.credentials.iter().zip(sessions).map(|(credential, sessions)| {
         let state = credential.live().state(now);
         CredentialStatus {
             tag: credential.tag().to_string(),
@@ -86,10 +125,14 @@ fn of_service(bound: &Bound, now: SystemTime) -> ServiceStatus {
             why: credential.live().why_not(now),
             plan: credential.live().plan().and_then(|plan| plan.subscription),
             weight: credential.weight(),
+            until: state.until().map(seconds),
+            sessions,
+            windows: windows(credential, now),
             in_flight: credential.activity().in_flight(),
             requests: credential.activity().total(),
         }
     });
+    let (failovers, recent) = service.failovers().latest();
     ServiceStatus {
         tag: settings.tag.to_string(),
         provider: service.provider().name().to_owned(),
@@ -97,6 +140,39 @@ fn of_service(bound: &Bound, now: SystemTime) -> ServiceStatus {
         users: settings.users.len(),
         in_flight: service.activity().in_flight(),
         requests: service.activity().total(),
+        failovers,
+        recent_failovers: recent.iter().map(of_failover).collect(),
         credentials: credentials.collect(),
     }
+}
+
+fn of_failover(failover: &Failover) -> FailoverStatus {
+    FailoverStatus {
+        at: seconds(failover.at),
+        from: failover.from.to_string(),
+        reason: failover.reason.to_owned(),
+        request: failover.request.to_string(),
+    }
+}
+
+fn windows(credential: &Credential, now: SystemTime) -> Vec<WindowStatus> {
+    if credential.is_api_key() {
+        return Vec::new();
+    }
+    let known = credential.live().windows();
+    let caps = credential.settings().caps;
+    let of = |window: String, which: BaseWindow, known: Option<&Window>| WindowStatus {
+        window,
+        used_percent: known.map(|known| known.effective(now).percent()),
+        cap_percent: caps.percent(which),
+        resets_at: known.and_then(|known| known.reset_ahead(now)).map(seconds),
+    };
+    let base = BaseWindow::BOTH.map(|which| of(which.name().to_owned(), which, known.base(which)));
+    let scoped =
+        known.scoped().map(|(scope, _, window)| of(scope.to_string(), BaseWindow::Weekly, Some(window)));
+    base.into_iter().chain(scoped).collect()
+}
+
+fn seconds(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -112,6 +112,8 @@ mod tests {
                 users: 0,
                 in_flight: 0,
                 requests: 0,
+                failovers: 0,
+                recent_failovers: Vec::new(),
                 credentials: Vec::new(),
             }],
         };

@@ -14,10 +14,10 @@ fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 #[test]
 fn routes() {
     for (method, path, route) in [
-        ("POST", "/v1/messages", Route::Forward { asks_model: true }),
-        ("POST", "/v1/messages/count_tokens", Route::Forward { asks_model: true }),
-        ("GET", "/v1/models", Route::Forward { asks_model: false }),
-        ("GET", "/v1/models/claude-opus-4-8", Route::Forward { asks_model: false }),
+        ("POST", "/v1/messages", Route::Forward { asks_model: true, shows_limits: true }),
+        ("POST", "/v1/messages/count_tokens", Route::Forward { asks_model: true, shows_limits: false }),
+        ("GET", "/v1/models", Route::Forward { asks_model: false, shows_limits: false }),
+        ("GET", "/v1/models/claude-opus-4-8", Route::Forward { asks_model: false, shows_limits: false }),
         ("GET", "/v1/models/", Route::OnlyIfAllowed),
         ("DELETE", "/v1/models/x", Route::OnlyIfAllowed),
         ("GET", "/v1/messages", Route::OnlyIfAllowed),
@@ -29,6 +29,8 @@ fn routes() {
         ("POST", "/", Route::Unknown),
         ("GET", "/v2/messages", Route::Unknown),
         ("GET", "/api/oauth/profile", Route::Unknown),
+        ("GET", "/api/oauth/usage", Route::Usage),
+        ("POST", "/api/oauth/usage", Route::Unknown),
     ] {
         assert_eq!(Claude.route(&method.parse().unwrap(), path), route, "{method} {path}");
     }

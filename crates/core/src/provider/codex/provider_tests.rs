@@ -63,16 +63,16 @@ fn sent(headers: &HeaderMap, prepared: &PreparedAuthorization) -> HeaderMap {
 
 #[test]
 fn routes() {
-    let model = Route::Forward { asks_model: true };
+    let model = Route::Forward { asks_model: true, shows_limits: true };
     for (method, path, route) in [
         ("POST", "/v1/responses", model),
-        ("POST", "/v1/responses/compact", model),
+        ("POST", "/v1/responses/compact", Route::Forward { asks_model: true, shows_limits: false }),
         ("GET", "/v1/responses", Route::Socket),
         ("CONNECT", "/v1/responses", Route::Socket),
         ("GET", "/v1/responses/x", Route::Socket),
         ("DELETE", "/v1/responses/x", Route::OnlyIfAllowed),
         ("POST", "/v1/responsesx", Route::OnlyIfAllowed),
-        ("GET", "/v1/models", Route::Forward { asks_model: false }),
+        ("GET", "/v1/models", Route::Forward { asks_model: false, shows_limits: false }),
         ("POST", "/v1/chat/completions", Route::ForwardWithApiKey),
         ("GET", "/v1/chat/completions", Route::OnlyIfAllowed),
         ("POST", "/v1/images/generations", Route::OnlyIfAllowed),
@@ -275,7 +275,7 @@ fn our_own_errors() {
         );
         // None of them is one at which the client gives up or shows words of its own (fact sheet, 4).
         let fields = crate::failure::ErrorFields::from_body(&answer.body);
-        assert_eq!(crate::failure::CODEX.meaning(status, &fields), None, "{kind:?}");
+        assert_eq!(CODEX.meaning(status, &fields), None, "{kind:?}");
     }
 }
 

@@ -1,0 +1,157 @@
+//! Sessions stay with their credential, move for a reason, and survive a restart.
+
+use serde_json::json;
+use trunkline_testkit::claude::Limits;
+
+use crate::pool::{Pool, Running, ask, asks_in};
+use crate::support::USER_TOKEN;
+
+/// The account that serves the next request of a session.
+async fn served_by(running: &Running<'_>, session: &str) -> usize {
+    let before = running.pool.served();
+    assert_eq!(running.send(&asks_in(session, ask(true))).await.status(), 200);
+    let after = running.pool.served();
+    let differing: Vec<usize> = (0..before.len()).filter(|nth| after[*nth] != before[*nth]).collect();
+    assert_eq!(differing.len(), 1, "{before:?} {after:?}");
+    differing[0]
+}
+
+#[tokio::test]
+async fn a_session_stays_and_moves_for_a_reason_alone() {
+    let pool = Pool::new(&["a", "b", "c"], "round_robin").await;
+    let running = pool.start().await;
+    let mut homes = Vec::new();
+    for session in ["s0", "s1", "s2"] {
+        homes.push(served_by(&running, session).await);
+    }
+    assert_eq!(homes, [0, 1, 2]);
+    for _ in 0..3 {
+        for (nth, session) in ["s0", "s1", "s2"].iter().enumerate() {
+            assert_eq!(served_by(&running, session).await, homes[nth]);
+        }
+    }
+    // The account of the second is used up: it moves, and stays where it is then.
+    pool.api.set_limits("b", Limits::seven_day_rejected());
+    assert_eq!(running.send(&asks_in("s1", ask(false))).await.status(), 200);
+    let moved = served_by(&running, "s1").await;
+    assert_ne!(moved, 1);
+    assert_eq!(served_by(&running, "s1").await, moved);
+    assert_eq!((served_by(&running, "s0").await, served_by(&running, "s2").await), (0, 2));
+}
+
+#[tokio::test]
+async fn sessions_survive_a_restart() {
+    let pool = Pool::new(&["a", "b", "c"], "round_robin").await;
+    let mut running = pool.start().await;
+    let sessions: Vec<String> = (0..7).map(|nth| format!("session-{nth}")).collect();
+    let mut homes = Vec::new();
+    for session in &sessions {
+        homes.push(served_by(&running, session).await);
+    }
+    running.trunkline.stop().await.unwrap();
+    let running = pool.start().await;
+    running.trunkline.stderr_line(|line| line.contains("7 sessions go on")).await.unwrap();
+    for (session, home) in sessions.iter().zip(&homes).rev() {
+        assert_eq!(served_by(&running, session).await, *home, "{session}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_sessions_that_is_broken_is_no_obstacle() {
+    let pool = Pool::new(&["a", "b"], "round_robin").await;
+    std::fs::create_dir_all(pool.home.join("data")).unwrap();
+    std::fs::write(pool.home.join("data/trunkline.sqlite"), "rubbish".repeat(1_000)).unwrap();
+    let running = pool.start().await;
+    running.trunkline.stderr_line(|line| line.contains("was corrupt")).await.unwrap();
+    assert_eq!(served_by(&running, "s").await, served_by(&running, "s").await);
+}
+
+#[tokio::test]
+async fn without_a_ledger_nothing_is_stored() {
+    let pool = Pool::new(&["a", "b"], "round_robin").await;
+    let config = crate::support::with(pool.config(), json!({ "ledger": { "type": "none" } }));
+    let mut trunkline = crate::support::trunkline().config(&config).start().await.unwrap();
+    let response =
+        crate::support::Protocol::Http1.send(trunkline.addr().unwrap(), &asks_in("s", ask(false))).await;
+    assert_eq!(response.status(), 200);
+    trunkline.stop().await.unwrap();
+    assert!(!pool.home.join("data/trunkline.sqlite").exists());
+}
+
+#[tokio::test]
+async fn a_session_that_is_named_in_the_body_alone_stays_too() {
+    let pool = Pool::new(&["a", "b"], "round_robin").await;
+    let running = pool.start().await;
+    let user_id = json!({ "device_id": "d", "account_uuid": "", "session_id": "in-the-body" }).to_string();
+    let body = json!({
+        "model": "claude-sonnet-5",
+        // As far behind as a client puts it.
+        "messages": [{ "role": "user", "content": "x".repeat(300_000) }],
+        "metadata": { "user_id": user_id },
+    });
+    for nth in 1..=4 {
+        assert_eq!(running.send(&ask(false).body(body.to_string())).await.status(), 200);
+        assert_eq!(pool.served(), [nth, 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_user_who_may_ask_is_told_how_a_credential_was_picked() {
+    let mut pool = Pool::new(&["a", "b"], "least_used").await;
+    let users = json!([
+        { "name": "alice", "token": USER_TOKEN, "credential": "pool", "explain": true },
+        { "name": "bob", "token": "bob", "credential": "pool" },
+    ]);
+    pool.service(json!({ "users": users }));
+    let running = pool.start().await;
+    let asking = || ask(false).header("x-trunkline-explain", "1");
+    let response = running.send(&asking()).await;
+    let line = response.header("x-trunkline-explain").unwrap();
+    assert!(line.starts_with("picked=a reason=strategy strategy=least_used; a [usable, score "), "{line}");
+    assert_eq!(running.send(&ask(false)).await.header("x-trunkline-explain"), None);
+    let bobs = running.send(&asking().set_header("Authorization", "Bearer bob")).await;
+    assert_eq!(bobs.header("x-trunkline-explain"), None);
+    // The log has it anyway, at this level.
+    running.trunkline.stderr_line(|line| line.contains("picked=a reason=strategy")).await.unwrap();
+    let sent = running.pool.upstream.requests();
+    assert!(sent.iter().all(|request| request.headers.get("x-trunkline-explain").is_none()));
+}
+
+#[tokio::test]
+async fn a_session_is_rebalanced_when_its_credential_is_used_much_more() {
+    let mut pool = Pool::new(&["a", "b"], "least_used").await;
+    pool.credential("pool", json!({ "rebalance_threshold": 20 }));
+    pool.api.set_limits("a", Limits::allowed(0.1, 0.10));
+    pool.api.set_limits("b", Limits::allowed(0.1, 0.30));
+    let running = pool.start().await;
+    assert_eq!(served_by(&running, "s").await, 0);
+    pool.api.set_limits("a", Limits::allowed(0.1, 0.45));
+    assert_eq!(served_by(&running, "s").await, 0);
+    running.status(|credentials| credentials[0]["windows"][1]["used_percent"] == 45.0).await;
+    assert_eq!(served_by(&running, "s").await, 0, "15 percent are not enough");
+    pool.api.set_limits("a", Limits::allowed(0.1, 0.55));
+    assert_eq!(served_by(&running, "s").await, 0);
+    running.status(|credentials| credentials[0]["windows"][1]["used_percent"] == 55.0).await;
+    assert_eq!(served_by(&running, "s").await, 1);
+}
+
+#[tokio::test]
+async fn a_credential_is_for_its_users_and_its_models() {
+    let mut pool = Pool::new(&["a", "b"], "fallback").await;
+    pool.credential("a", json!({ "users": ["bob"] }));
+    pool.credential("b", json!({ "models": ["*sonnet*"] }));
+    let users = json!([
+        { "name": "alice", "token": USER_TOKEN, "credential": "pool" },
+        { "name": "bob", "token": "bob", "credential": "pool" },
+    ]);
+    pool.service(json!({ "users": users }));
+    let running = pool.start().await;
+    assert_eq!(running.send(&ask(false)).await.status(), 200);
+    assert_eq!(pool.served(), [0, 1]);
+    let bob = || ask(false).set_header("Authorization", "Bearer bob");
+    assert_eq!(running.send(&bob()).await.status(), 200);
+    assert_eq!(pool.served(), [1, 1]);
+    let opus = crate::pool::asks("claude-opus-4-8", false);
+    let text = crate::support::final_refusal(&running.send(&opus).await, 404, "not_found_error");
+    assert!(text.contains("claude-opus-4-8"), "{text}");
+}

@@ -1,0 +1,134 @@
+//! Everything that keeps a credential from being usable, as the selection of credentials wants it: not the first row of
+//! the table, as [`Facts::state`], but all that hold.
+
+use std::time::SystemTime;
+
+use super::facts::{CappedWindow, Facts};
+use super::state::{BlockReason, Scope};
+use crate::limits::BaseWindow;
+use crate::selection::{self, Fact, ModelFamily, Window};
+
+impl Facts {
+    /// Every fact that counts at `now`. `family`: the models of a family, by the name that the limits give it.
+    ///
+    /// What it gives holds until [`Facts::next_moment`], but for the ends that are in it: those need no new list.
+    pub fn listed(
+        &self,
+        now: SystemTime,
+        capped: &[CappedWindow],
+        family: &dyn Fn(&str) -> ModelFamily,
+    ) -> Vec<Fact> {
+        let mut facts = Vec::new();
+        if let Some(why) = self.unavailable(now) {
+            facts.push(Fact::Unavailable { why: why.to_string() });
+        } else if self.refreshing(now).is_some() {
+            facts.push(Fact::Refreshing);
+        }
+        facts.extend(
+            self.blocks(now, true).map(|(reason, until)| Fact::Blocked { reason: reason.into(), until }),
+        );
+        facts.extend(self.rate_limits(now).map(|limited| Fact::RateLimited {
+            window: window(&limited.window),
+            scope: scope(&limited.scope, family),
+            until: Some(limited.span.until()),
+        }));
+        let counting = capped.iter().filter(|capped| capped.until.is_none_or(|until| now < until));
+        facts.extend(counting.map(|capped| Fact::Capped {
+            window: window(&capped.window),
+            scope: scope(&capped.scope, family),
+            until: capped.until,
+        }));
+        facts
+    }
+}
+
+fn window(name: &str) -> Window {
+    match BaseWindow::BOTH.into_iter().find(|which| which.name() == name) {
+        Some(BaseWindow::FiveHour) => Window::FiveHour,
+        Some(BaseWindow::Weekly) => Window::Weekly,
+        None => Window::Named(name.to_owned()),
+    }
+}
+
+fn scope(scope: &Scope, family: &dyn Fn(&str) -> ModelFamily) -> selection::Scope {
+    match scope {
+        Scope::All => selection::Scope::All,
+        Scope::NewSessions => selection::Scope::NewSessions,
+        Scope::ModelFamily(name) => selection::Scope::ModelFamily(family(name)),
+    }
+}
+
+impl From<BlockReason> for selection::BlockReason {
+    fn from(reason: BlockReason) -> Self {
+        match reason {
+            BlockReason::UpstreamRejected => Self::UpstreamRejected,
+            BlockReason::RefreshCooldown => Self::RefreshCooldown,
+            BlockReason::Connection => Self::Connection,
+            BlockReason::PollFailed => Self::PollFailed,
+            BlockReason::Overloaded => Self::Overloaded,
+            BlockReason::Burst => Self::Burst,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::availability::{RequestEnd, Source};
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000 + seconds)
+    }
+
+    fn family(name: &str) -> ModelFamily {
+        ModelFamily { name: name.to_owned(), models: vec![format!("*{name}*")] }
+    }
+
+    #[test]
+    fn everything_that_holds_is_listed_and_not_the_first_alone() {
+        let mut facts = Facts::new(Source::Fixed, "");
+        assert_eq!(facts.listed(at(0), &[], &family), []);
+        assert!(facts.is_untroubled() && facts.has_good_token(at(0)));
+        facts.on_poll_failed();
+        facts.on_request_ended(&RequestEnd::Burst(Some(Duration::from_secs(5))), at(0));
+        facts.on_rate_limited("5h", Scope::All, at(100), at(0));
+        facts.on_rate_limited("7d_opus", Scope::ModelFamily("opus".into()), at(200), at(0));
+        let capped = [
+            CappedWindow { window: "weekly".into(), scope: Scope::All, until: Some(at(50)) },
+            CappedWindow { window: "5h".into(), scope: Scope::All, until: Some(at(0)) },
+        ];
+        let until = |seconds| Some(at(seconds));
+        let blocked = |reason, until| Fact::Blocked { reason, until };
+        assert_eq!(
+            facts.listed(at(0), &capped, &family),
+            [
+                blocked(selection::BlockReason::PollFailed, None),
+                blocked(selection::BlockReason::Burst, until(5)),
+                Fact::RateLimited {
+                    window: Window::FiveHour,
+                    scope: selection::Scope::All,
+                    until: until(100)
+                },
+                Fact::RateLimited {
+                    window: Window::Named("7d_opus".to_owned()),
+                    scope: selection::Scope::ModelFamily(family("opus")),
+                    until: until(200),
+                },
+                Fact::Capped { window: Window::Weekly, scope: selection::Scope::All, until: until(50) },
+            ]
+        );
+        assert!(!facts.is_untroubled());
+        assert_eq!(facts.next_moment(at(0), &capped), until(5));
+        assert_eq!(facts.next_moment(at(60), &capped), until(100));
+        facts.on_refused("refused", at(0));
+        assert_eq!(
+            facts.listed(at(300), &capped, &family),
+            [
+                Fact::Unavailable { why: "refused".to_owned() },
+                blocked(selection::BlockReason::PollFailed, None)
+            ]
+        );
+    }
+}

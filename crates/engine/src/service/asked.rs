@@ -1,0 +1,148 @@
+//! What selection has to know of a request, and how that is found out.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use trunkline_core::fault::{Fault, FaultKind};
+use trunkline_core::glob;
+use trunkline_core::ids::CredentialId;
+use trunkline_core::scan::{Found, Progress};
+use trunkline_core::selection::{Fact, RequestFacts, Scope, Transport};
+use trunkline_core::sessions::SessionKey;
+
+use super::authenticate::Authed;
+use super::pool::{Pool, Seen};
+use super::{FastMode, Service, User};
+use crate::forward::{slow_body, upload_fault, within_time};
+use crate::upload::Upload;
+
+/// The header by which a user asks how a credential was picked, and is told.
+pub(super) const EXPLAIN: &str = "x-trunkline-explain";
+
+/// A request as the selection sees it.
+pub(super) struct Asked {
+    pub(super) user: Option<Arc<User>>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) model: Option<String>,
+    pub(super) session: Option<SessionKey>,
+    /// How long it may wait for a credential to become usable.
+    pub(super) wait: Duration,
+    /// Whether its user wants to be told how the credential was picked.
+    pub(super) explain: bool,
+}
+
+impl Asked {
+    pub(super) fn user_name(&self) -> Option<&str> {
+        self.user.as_ref().map(|user| &*user.name)
+    }
+
+    pub(super) fn facts<'a>(&'a self, tried: &'a [CredentialId], has_awaited: bool) -> RequestFacts<'a> {
+        RequestFacts {
+            user: self.user_name(),
+            allows_external: self.user.as_ref().is_none_or(|user| user.allow_external_usage),
+            external_credential: None,
+            model: self.model.as_deref(),
+            transport: Transport::Http,
+            session: self.session.as_ref(),
+            tried,
+            has_awaited_refresh: has_awaited,
+        }
+    }
+}
+
+impl Service {
+    /// The pool of a user. Without users: the first of the list.
+    pub(super) fn pool_of(&self, user: Option<&User>) -> Result<&Arc<Pool>, Fault> {
+        let pool = self.settings.pools.get(user.map_or(0, |user| user.pool));
+        pool.ok_or_else(|| Fault::new(FaultKind::Unavailable, "this service has no credential"))
+    }
+
+    /// Finds out what the selection has to know; as much of the body is read for that as it takes.
+    pub(super) async fn ask(
+        &self,
+        authed: &Authed,
+        upload: &Upload,
+        headers: &HeaderMap,
+    ) -> Result<Asked, Fault> {
+        let user = authed.user.as_deref();
+        let pool = self.pool_of(user)?;
+        self.check_fast_mode(user, pool, headers)?;
+        let mut session = self.provider.session(headers, &[]);
+        let mut model = None;
+        if authed.call.asks_model {
+            let is_needed = pool.members().len() > 1;
+            if user.is_some_and(|user| !user.models.is_empty()) || pool.restricts_models() {
+                model = Some(self.check_model(user, upload).await?);
+            } else if is_needed || is_limited_by_model(pool) {
+                let reads = upload.read_for_routing(is_needed && session.is_none());
+                within_time(upload, reads).await.map_err(|_| slow_body())?.map_err(upload_fault)?;
+            }
+            let (_, found, places) = upload.facts();
+            model = model.or_else(|| found.text().map(str::to_owned));
+            session = session.or_else(|| self.provider.session(&HeaderMap::new(), &places));
+        }
+        let key =
+            session.and_then(|session| SessionKey::new(self.settings.id, user.map(|user| user.id), &session));
+        Ok(Asked {
+            user: authed.user.clone(),
+            pool: Arc::clone(pool),
+            model,
+            session: key,
+            wait: user.and_then(|user| user.wait_for_capacity).unwrap_or(self.settings.wait_for_capacity),
+            explain: user.is_some_and(|user| user.explain)
+                && headers.get(EXPLAIN).is_some_and(|value| value == "1"),
+        })
+    }
+
+    fn check_fast_mode(&self, user: Option<&User>, pool: &Pool, headers: &HeaderMap) -> Result<(), Fault> {
+        let refusal = match user.map_or(FastMode::Single, |user| user.fast_mode) {
+            FastMode::Deny => "fast mode costs the account extra and is switched off for this user",
+            FastMode::Single if pool.members().len() > 1 => {
+                "fast mode costs the account extra and is only for users with one credential: switch it off, or have \
+                 fast_mode set to \"allow\""
+            }
+            FastMode::Allow | FastMode::Single => return Ok(()),
+        };
+        if self.provider.asks_extra_usage(headers) {
+            return Err(Fault::new(FaultKind::InvalidRequest, refusal));
+        }
+        Ok(())
+    }
+
+    /// Where the model decides what is allowed, the body is read whole before anything of it is sent.
+    async fn check_model(&self, user: Option<&User>, upload: &Upload) -> Result<String, Fault> {
+        within_time(upload, upload.read_whole()).await.map_err(|_| slow_body())?.map_err(upload_fault)?;
+        let (progress, model, _) = upload.facts();
+        let model = match (progress, model) {
+            (Progress::Ended, Found::Text(model)) => model,
+            (Progress::Ended, Found::Unclear) => {
+                return Err(unreadable("the request's model is not one plain string"));
+            }
+            _ => return Err(unreadable("the request's model cannot be read from its body")),
+        };
+        if glob::admits(user.map_or(&[][..], |user| &user.models), &model) {
+            return Ok(model);
+        }
+        let shown: String = model.chars().take(100).collect();
+        Err(Fault::new(FaultKind::NotFound, format!("model: {shown} is not available to this user")))
+    }
+}
+
+/// Whether one of them is at a limit that only some models are about.
+fn is_limited_by_model(pool: &Pool) -> bool {
+    let now = SystemTime::now();
+    pool.members().iter().any(|member| {
+        Seen::new(member, now).facts().iter().any(|fact| {
+            matches!(
+                fact,
+                Fact::RateLimited { scope: Scope::ModelFamily(_), .. }
+                    | Fact::Capped { scope: Scope::ModelFamily(_), .. }
+            )
+        })
+    })
+}
+
+fn unreadable(message: &'static str) -> Fault {
+    Fault::new(FaultKind::InvalidRequest, message)
+}

@@ -1,0 +1,331 @@
+//! Fourth stage: tries, until one is answered in a way that goes to the client, or nothing is left to try.
+//!
+//! Spec: routing.md, *Failures before the first response byte has been sent to the client*. What is done about a failed
+//! try: `failed`.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use trunkline_core::auth_recovery::Tries as AuthTries;
+use trunkline_core::capacity_wait::wait_until;
+use trunkline_core::failure::{Action, Attempts, Situation, after_interrupt};
+use trunkline_core::fault::{Fault, FaultKind};
+use trunkline_core::final_answer::{FinalAnswer, final_answer};
+use trunkline_core::ids::CredentialId;
+use trunkline_core::selection::{NoCandidate, Outcome, moves_binding};
+
+use super::Service;
+use super::asked::Asked;
+use super::examine::{Examined, examine};
+use super::failed::{Failed, What};
+use crate::client_connection::RequestGuard;
+use crate::credential::{Credential, Held, Told};
+use crate::failovers::Failover;
+use crate::forward::{Answer, Outgoing, Unanswered, forward};
+use crate::upload::Upload;
+use crate::upstream::Source;
+
+/// What a request has tried.
+pub(super) struct Tries {
+    pub(super) id: Arc<str>,
+    /// The credentials that are done with.
+    pub(super) tried: Vec<CredentialId>,
+    pub(super) was_bound: bool,
+    /// How the credential was picked, if its user wants to know.
+    pub(super) explanation: Option<String>,
+    /// How often the request was sent, or was about to be.
+    pub(super) count: u32,
+    /// The credential that it was sent to last.
+    pub(super) last: Option<Arc<str>>,
+    pub(super) attempts: Attempts,
+    /// With which tokens the present credential was tried.
+    pub(super) tokens: AuthTries,
+    pub(super) has_hopped: bool,
+    /// The last answer that the provider gave, and whose it was.
+    last_answer: Option<(Answer, Arc<Credential>)>,
+    /// What the client is told if there was no answer at all.
+    pub(super) last_fault: Option<Fault>,
+    /// Since when no credential has been usable.
+    pub(super) waiting_since: Option<SystemTime>,
+    /// Credentials that the provider calls disabled.
+    pub(super) suspects: Vec<Arc<Credential>>,
+}
+
+/// How the tries ended.
+pub(super) enum Ended {
+    /// With an answer for the client.
+    Answered(Answer, Arc<Credential>),
+    /// With nothing that could be used.
+    NoCandidate(NoCandidate),
+    /// With an answer of ours.
+    Fault(Fault),
+}
+
+/// How a try came out.
+enum Came {
+    Fine(Answer),
+    Failed(Failed),
+    Interrupted,
+    Fault(Fault),
+}
+
+/// What is done next.
+pub(super) enum Next {
+    /// The same credential, over a new connection or not.
+    Again { fresh: bool },
+    /// Another one.
+    Other,
+    /// Whatever becomes usable while the request may wait.
+    Wait,
+    /// Nothing.
+    Ended(Box<Ended>),
+}
+
+/// What all tries of a request have in common.
+pub(super) struct Request<'a> {
+    pub(super) asked: &'a Asked,
+    pub(super) upload: &'a Arc<Upload>,
+    pub(super) outgoing: &'a Outgoing<'a>,
+}
+
+impl Tries {
+    pub(super) fn new(id: Arc<str>) -> Self {
+        Self {
+            id,
+            tried: Vec::new(),
+            was_bound: false,
+            explanation: None,
+            count: 0,
+            last: None,
+            attempts: Attempts::default(),
+            tokens: AuthTries::default(),
+            has_hopped: false,
+            last_answer: None,
+            last_fault: None,
+            waiting_since: None,
+            suspects: Vec::new(),
+        }
+    }
+
+    /// The present credential is done with.
+    pub(super) fn leave(&mut self, credential: &Credential) {
+        self.tried.push(credential.id());
+        self.tokens = AuthTries::default();
+    }
+
+    /// Keeps the last answer, for the client if there is no better one. One that is replaced and has been read whole gives
+    /// its connection back.
+    pub(super) fn keep(&mut self, answer: Answer, credential: &Arc<Credential>) {
+        if let Some((before, of)) = self.last_answer.replace((answer, Arc::clone(credential))) {
+            discard(before, &of);
+        }
+    }
+}
+
+impl Service {
+    /// Tries until the request has its answer.
+    pub(super) async fn attempt(
+        &self,
+        request: &Request<'_>,
+        tries: &mut Tries,
+        guard: &mut RequestGuard,
+    ) -> Ended {
+        let mut again: Option<(Arc<Credential>, bool)> = None;
+        loop {
+            let (credential, fresh) = match again.take() {
+                Some(again) => again,
+                None => match self.pick(request.asked, tries).await {
+                    Ok(credential) => {
+                        guard.count_for_credential(credential.activity());
+                        tries.last = Some(Arc::clone(credential.tag()));
+                        (credential, false)
+                    }
+                    Err(none) => return finish(tries, Some(none)),
+                },
+            };
+            let held = credential.live().current().held(SystemTime::now()).map(Arc::clone);
+            let held = match held {
+                Some(held) => Ok(held),
+                None => credential.live().authorization().await,
+            };
+            let Ok(held) = held else {
+                tries.leave(&credential);
+                continue;
+            };
+            tries.count += 1;
+            let next = match self.try_once(request, &credential, &held, tries, guard, fresh).await {
+                Came::Fine(answer) => {
+                    self.on_passed_on(request.asked, tries, &answer, &credential);
+                    return Ended::Answered(answer, credential);
+                }
+                Came::Fault(fault) => return Ended::Fault(fault),
+                Came::Interrupted => {
+                    tries.attempts.act(Action::Next);
+                    self.note_failover(tries, &credential, "interrupted");
+                    Next::Other
+                }
+                // Rare, and large.
+                Came::Failed(failed) => Box::pin(self.on_failed(request, &credential, tries, failed)).await,
+            };
+            match next {
+                Next::Again { fresh } => again = Some((credential, fresh)),
+                Next::Other => tries.leave(&credential),
+                // It was left already, and the selection waits.
+                Next::Wait => {}
+                Next::Ended(ended) => {
+                    if let Ended::Answered(answer, credential) = &*ended {
+                        self.on_passed_on(request.asked, tries, answer, credential);
+                    }
+                    return *ended;
+                }
+            }
+        }
+    }
+
+    async fn try_once(
+        &self,
+        request: &Request<'_>,
+        credential: &Arc<Credential>,
+        held: &Held,
+        tries: &Tries,
+        guard: &RequestGuard,
+        fresh: bool,
+    ) -> Came {
+        let token = held.token;
+        let sent = forward(
+            self.provider,
+            credential,
+            held,
+            request.outgoing,
+            request.upload,
+            guard.connection(),
+            fresh,
+        );
+        let answer = if request.asked.pool.members().len() > 1 {
+            tokio::select! {
+                biased;
+                answer = sent => answer,
+                () = self.interrupted(request, credential, tries) => return Came::Interrupted,
+            }
+        } else {
+            sent.await
+        };
+        let failed = |what| Came::Failed(Failed { what, answer: None, token });
+        let mut answer = match answer {
+            Ok(answer) => answer,
+            Err(Unanswered::Fault(fault)) => return Came::Fault(fault),
+            Err(Unanswered::NotSent { is_stale, detail }) => {
+                return failed(What::NotSent { is_stale, detail });
+            }
+            Err(Unanswered::Lost { detail }) => return failed(What::Lost { detail }),
+            Err(Unanswered::NoHead) => return failed(What::NoHead),
+        };
+        let model =
+            || request.asked.model.clone().or_else(|| request.upload.facts().1.text().map(str::to_owned));
+        match examine(self.provider, &mut answer, model, credential.is_api_key()).await {
+            Examined::Fine => Came::Fine(answer),
+            Examined::Lost => failed(What::Lost { detail: "the stream was cut before it began".to_owned() }),
+            Examined::Failed { error, is_first_event, refusal } => Came::Failed(Failed {
+                what: What::Answer { error, is_first_event, refusal },
+                answer: Some(answer),
+                token,
+            }),
+        }
+    }
+
+    /// Ends when the request is to be tried elsewhere, since its credential would refuse it or let it wait for nothing.
+    async fn interrupted(&self, request: &Request<'_>, credential: &Credential, tries: &Tries) {
+        let mut interrupts = credential.live().interrupts();
+        loop {
+            // The sender lives in the credential.
+            let _ = interrupts.changed().await;
+            let situation = self.situation(request, credential, tries);
+            if after_interrupt(&situation) == Action::Next {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn situation(
+        &self,
+        request: &Request<'_>,
+        credential: &Credential,
+        tries: &Tries,
+    ) -> Situation {
+        let mut tried = tries.tried.clone();
+        tried.push(credential.id());
+        Situation {
+            attempts: tries.attempts,
+            was_bound: tries.was_bound,
+            is_replayable: request.upload.can_repeat(),
+            has_others: matches!(self.look(request.asked, &tried), Outcome::Picked(_)),
+            is_api_key: credential.is_api_key(),
+            now: SystemTime::now(),
+        }
+    }
+
+    pub(super) fn note_failover(&self, tries: &Tries, credential: &Credential, reason: &'static str) {
+        self.live.failovers.note(Failover {
+            at: SystemTime::now(),
+            from: Arc::clone(credential.tag()),
+            reason,
+            request: Arc::clone(&tries.id),
+        });
+    }
+
+    /// An answer goes to the client: what that says of the credentials, and of the session's binding.
+    fn on_passed_on(&self, asked: &Asked, tries: &Tries, answer: &Answer, credential: &Arc<Credential>) {
+        let status = answer.response.status();
+        if status.is_success() {
+            let now = SystemTime::now();
+            credential.live().on_answered(true);
+            credential.live().on_headers(self.provider, status, answer.response.headers(), now);
+            for suspect in tries.suspects.iter().filter(|suspect| suspect.id() != credential.id()) {
+                suspect.live().tell(Told::Disabled);
+            }
+        }
+        if let Some(session) = &asked.session
+            && !tries.tried.is_empty()
+            && moves_binding(tries.was_bound, tries.has_hopped)
+        {
+            let now = SystemTime::now();
+            let mut table = self.settings.bindings.table();
+            if table.get(session, now).is_none_or(|bound| bound.credential != credential.id()) {
+                let scope = asked.facts(&[], false).pool_scope();
+                table.bind(session.clone(), credential.id(), scope, now);
+            }
+        }
+    }
+}
+
+/// Until when a request waits that found no candidate, if it may. The time runs from the first time.
+pub(super) fn may_wait(none: &NoCandidate, asked: &Asked, tries: &mut Tries) -> Option<SystemTime> {
+    let now = SystemTime::now();
+    let began = *tries.waiting_since.get_or_insert(now);
+    wait_until(none, asked.wait, began, now)
+}
+
+/// Nothing more is tried.
+pub(super) fn finish(tries: &mut Tries, none: Option<NoCandidate>) -> Ended {
+    let has_tried = tries.count > 0;
+    let answer = tries.last_answer.take();
+    match (final_answer(none.as_ref(), has_tried, answer.is_some()), none, answer) {
+        (FinalAnswer::NoCandidate, Some(none), _) => Ended::NoCandidate(none),
+        (FinalAnswer::LastUpstream, _, Some((answer, credential))) => Ended::Answered(answer, credential),
+        _ => {
+            Ended::Fault(tries.last_fault.take().unwrap_or_else(|| {
+                Fault::new(FaultKind::UpstreamConnection, "no credential could be reached")
+            }))
+        }
+    }
+}
+
+/// Lets go of an answer. If it has been read whole, its connection may serve others.
+pub(super) fn discard(answer: Answer, credential: &Credential) {
+    let is_whole = !answer.was_cut && http_body::Body::is_end_stream(answer.response.body());
+    if let Source::Http1(connection) = answer.source
+        && is_whole
+    {
+        credential.upstream().put_back(connection);
+    }
+}

@@ -1,0 +1,258 @@
+//! A try that failed: what its credential becomes, and what is done about the request. Both are decided by [`judge`] and what
+//! belongs to it, and nowhere here.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use trunkline_core::auth_recovery::Outcome as Recovered;
+use trunkline_core::availability::{RequestEnd, Scope};
+use trunkline_core::failure::{
+    self, Action, Counter, Effect, ErrorFields, Failure, LimitScope, MAX_TRIES, Recovery, Repeat, Situation,
+    Verdict, after_recovery, judge,
+};
+use trunkline_core::fault::{Fault, FaultKind};
+use trunkline_core::limits::Refusal;
+use trunkline_core::limits::credential_state::ACCOUNT;
+use trunkline_core::secret::TokenDigest;
+use trunkline_core::selection::Outcome;
+
+use super::Service;
+use super::attempt::{Ended, Next, Request, Tries, discard, finish, may_wait};
+use crate::credential::{Credential, Told};
+use crate::forward::Answer;
+
+/// A try that failed.
+pub(super) struct Failed {
+    pub(super) what: What,
+    /// The answer, if there is one.
+    pub(super) answer: Option<Answer>,
+    /// The token that it was tried with.
+    pub(super) token: TokenDigest,
+}
+
+/// What it failed by.
+pub(super) enum What {
+    Answer { error: ErrorFields, is_first_event: bool, refusal: Option<Refusal> },
+    NotSent { is_stale: bool, detail: String },
+    Lost { detail: String },
+    NoHead,
+}
+
+impl Service {
+    /// A try failed: what the credential becomes, and what is done about it.
+    pub(super) async fn on_failed(
+        &self,
+        request: &Request<'_>,
+        credential: &Arc<Credential>,
+        tries: &mut Tries,
+        failed: Failed,
+    ) -> Next {
+        let situation = self.situation(request, credential, tries);
+        let failure = match (&failed.what, &failed.answer) {
+            (What::Answer { error, is_first_event, refusal }, Some(answer)) => {
+                Failure::Answer(failure::Answer {
+                    status: answer.response.status().as_u16(),
+                    error,
+                    is_first_event: *is_first_event,
+                    refusal: refusal.as_ref().map(|refusal| refusal.kind(situation.now)),
+                })
+            }
+            (What::NotSent { .. }, _) => Failure::NotSent,
+            (What::NoHead, _) => Failure::NoHead,
+            (What::Lost { .. } | What::Answer { .. }, _) => Failure::Lost,
+        };
+        let verdict = judge(self.provider.failure_texts(), &failure, &situation);
+        tries.attempts.note(&verdict);
+        let Failed { what, answer, token } = failed;
+        tracing::debug!(
+            id = &*tries.id,
+            credential = &**credential.tag(),
+            reason = verdict.reason,
+            action = ?verdict.action,
+            status = answer.as_ref().map(|answer| answer.response.status().as_u16()),
+            detail = what.detail(),
+            "a try failed"
+        );
+        self.tell(request, credential, &verdict, &what, answer.as_ref(), situation.now).await;
+        if verdict.effect == Effect::MaybeDisabled {
+            tries.suspects.push(Arc::clone(credential));
+        }
+        if verdict.effect == Effect::AuthFailed && verdict.action != Action::AuthRecovery {
+            // Too late for this request, but not for the next.
+            credential.live().on_refused(token, tries.tokens);
+        }
+        if answer.is_none() {
+            tries.last_fault = Some(what.fault(credential.tag()));
+        }
+        let mut action = verdict.action;
+        if action == Action::AuthRecovery {
+            action = recover(credential, token, tries, &situation).await;
+        }
+        match (action, answer) {
+            (Action::PassThrough, Some(answer)) => {
+                Next::Ended(Box::new(Ended::Answered(answer, Arc::clone(credential))))
+            }
+            (Action::Repeat(repeat), answer) => {
+                if let Some(answer) = answer {
+                    discard(answer, credential);
+                }
+                Next::Again { fresh: repeat == Repeat::NewConnection }
+            }
+            (Action::Next | Action::Hop, answer) => {
+                tries.has_hopped |= action == Action::Hop;
+                if let Some(answer) = answer {
+                    tries.keep(answer, credential);
+                }
+                self.note_failover(tries, credential, verdict.reason);
+                Next::Other
+            }
+            (Action::GatewayTimeout, _) => Next::Ended(Box::new(Ended::Fault(what.fault(credential.tag())))),
+            (Action::End | Action::PassThrough | Action::AuthRecovery, answer) => {
+                if let Some(answer) = answer {
+                    tries.keep(answer, credential);
+                }
+                tries.leave(credential);
+                let none = match self.look(request.asked, &tries.tried) {
+                    Outcome::None(none) => Some(none),
+                    Outcome::Picked(_) | Outcome::AwaitRefresh(_) => None,
+                };
+                // One that becomes usable in time is worth the wait, unless the request has failed too often.
+                if request.upload.can_repeat()
+                    && tries.attempts.failed < MAX_TRIES
+                    && none.as_ref().is_some_and(|none| may_wait(none, request.asked, tries).is_some())
+                {
+                    return Next::Wait;
+                }
+                Next::Ended(Box::new(finish(tries, none)))
+            }
+        }
+    }
+
+    /// Tells the credential's keeper what became of it, and waits until that counts where the next selection depends on it.
+    async fn tell(
+        &self,
+        request: &Request<'_>,
+        credential: &Credential,
+        verdict: &Verdict,
+        what: &What,
+        answer: Option<&Answer>,
+        now: SystemTime,
+    ) {
+        let live = credential.live();
+        let readings = |answer: &Answer| {
+            let response = &answer.response;
+            self.provider.limit_facts().read_headers(response.status(), response.headers(), now)
+        };
+        let refusal = match what {
+            What::Answer { refusal, .. } => refusal.as_ref(),
+            _ => None,
+        };
+        if let (Some(refusal), Some(answer)) = (refusal, answer)
+            && matches!(verdict.effect, Effect::RateLimited { .. } | Effect::Blocked { .. })
+        {
+            let model =
+                request.asked.model.clone().or_else(|| request.upload.facts().1.text().map(str::to_owned));
+            let (readings, refusal) = (readings(answer), refusal.clone());
+            return live.tell_and_wait(Told::Refused { readings, refusal, model }).await;
+        }
+        let is_stale = matches!(what, What::NotSent { is_stale: true, .. });
+        let told = match effect_of(verdict, request.asked.model.as_deref()) {
+            // A kept connection that was too old says nothing of the provider.
+            Some(_) if is_stale => return,
+            Some(told) => told,
+            None => {
+                live.on_answered(false);
+                if let Some(answer) = answer {
+                    let response = &answer.response;
+                    live.on_headers(self.provider, response.status(), response.headers(), now);
+                }
+                return;
+            }
+        };
+        live.tell_and_wait(told).await;
+    }
+}
+
+/// What the keeper is told of a verdict that no refusal of the provider's stands behind.
+fn effect_of(verdict: &Verdict, model: Option<&str>) -> Option<Told> {
+    Some(match verdict.effect {
+        Effect::Unchanged | Effect::AuthFailed => return None,
+        Effect::MaybeDisabled => Told::MaybeDisabled,
+        Effect::RateLimited { scope, until, needs_poll } => {
+            let of_model = model.filter(|_| scope == LimitScope::Model).map(|model| format!("model {model}"));
+            let (window, scope): (Arc<str>, _) = match of_model {
+                Some(name) => (name.as_str().into(), Scope::ModelFamily(name.as_str().into())),
+                None => (ACCOUNT.into(), Scope::All),
+            };
+            Told::Limited { window, scope, until, needs_poll }
+        }
+        // Without a refusal nothing says for how long.
+        Effect::Blocked { .. } => Told::Ended(RequestEnd::Burst(None)),
+        Effect::Counted(counter) => Told::Ended(match counter {
+            Counter::Overloaded => RequestEnd::Overloaded,
+            Counter::ServerError => RequestEnd::ServerError,
+            Counter::Connection => RequestEnd::NotConnected,
+            Counter::Lost => RequestEnd::Lost,
+            Counter::NoHead => RequestEnd::NoHead,
+        }),
+    })
+}
+
+/// The provider refused the token: what the request does once it is known why.
+async fn recover(
+    credential: &Credential,
+    token: TokenDigest,
+    tries: &mut Tries,
+    situation: &Situation,
+) -> Action {
+    // The failed try has been noted since.
+    let situation = Situation { attempts: tries.attempts, ..*situation };
+    let recovered = credential.live().recover(token, tries.tokens).await;
+    let recovery = match recovered {
+        Recovered::Retry { .. } => Recovery::NewToken,
+        Recovered::PassThrough => Recovery::RequestsOwn,
+        Recovered::NextCandidate => Recovery::NoToken,
+    };
+    let action = after_recovery(recovery, &situation);
+    match recovered {
+        // One that another process had got is checked like any other, if it is refused as well.
+        Recovered::Retry { after_refresh: false } => tries.tokens.with_other_token = true,
+        Recovered::Retry { after_refresh: true } => {
+            tries.tokens.after_refresh = true;
+            tries.attempts.act(action);
+        }
+        Recovered::PassThrough | Recovered::NextCandidate => tries.attempts.act(action),
+    }
+    action
+}
+
+impl What {
+    fn detail(&self) -> Option<&str> {
+        match self {
+            Self::NotSent { detail, .. } | Self::Lost { detail } => Some(detail),
+            Self::Answer { .. } | Self::NoHead => None,
+        }
+    }
+
+    /// What the client is told if nothing else comes of the request.
+    fn fault(&self, tag: &str) -> Fault {
+        let (kind, message) = match self {
+            Self::NotSent { is_stale: false, .. } => (
+                FaultKind::UpstreamConnection,
+                format!("trunkline could not connect to the provider for credential {tag}"),
+            ),
+            Self::NoHead => {
+                (FaultKind::UpstreamTimeout, format!("the provider did not answer credential {tag} in time"))
+            }
+            Self::NotSent { .. } | Self::Lost { .. } | Self::Answer { .. } => (
+                FaultKind::UpstreamConnection,
+                format!("the provider closed the connection of credential {tag} without an answer"),
+            ),
+        };
+        let fault = Fault::new(kind, message);
+        match self.detail() {
+            Some(detail) => fault.with_detail(detail.to_owned()),
+            None => fault,
+        }
+    }
+}
