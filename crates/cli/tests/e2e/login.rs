@@ -69,7 +69,7 @@ async fn a_login_that_has_expired_and_cannot_be_refreshed_is_not_used() {
     let response = Protocol::Http1.send(trunkline.addr().unwrap(), &message(body())).await;
     // It is tried again in a few seconds, and so may the client.
     let text = passing_refusal(&response, 503, "api_error");
-    assert!(text.contains("refresh_cooldown"), "{text}");
+    assert!(text.contains("expired and could not be refreshed"), "{text}");
     assert!(response.header("retry-after").is_some());
     assert!(upstream.requests().iter().all(|request| request.target == "/v1/oauth/token"));
 }

@@ -10,7 +10,7 @@ use trunkline_testkit::{Signal, Trunkline};
 
 use crate::real_client_locks::ClaudeClient;
 use crate::refresh::{Scene, call};
-use crate::support::{Protocol, body, final_refusal};
+use crate::support::{Protocol, body, passing_refusal};
 
 /// Lets the token endpoint answer after a while.
 fn answers_after(scene: &Scene, delay: Duration) {
@@ -177,7 +177,7 @@ async fn a_lock_that_is_never_let_go_is_told_and_the_old_token_used_while_it_las
         if is_good {
             assert_serves(&trunkline).await;
         } else {
-            let text = final_refusal(&Protocol::Http1.send(addr, &call(body())).await, 503, "api_error");
+            let text = passing_refusal(&Protocol::Http1.send(addr, &call(body())).await, 503, "api_error");
             assert!(text.contains("another program holds .oauth_refresh.lock"), "{text}");
         }
         assert_eq!(scene.token_calls(), 0);

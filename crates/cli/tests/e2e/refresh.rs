@@ -17,6 +17,11 @@ use crate::support::{
 
 const ACCESS: &str = "sk-ant-oat01-first";
 const REFRESH: &str = "sk-ant-ort01-first";
+
+/// Another login that the API knows.
+pub(crate) const OTHER_ACCESS: &str = "sk-ant-oat01-other";
+pub(crate) const OTHER_REFRESH: &str = "sk-ant-ort01-other";
+
 pub(crate) const TOKEN_PATH: &str = "/v1/oauth/token";
 
 /// A request that the scripted API takes.
@@ -35,7 +40,8 @@ pub(crate) struct Scene {
 impl Scene {
     /// The login expires in so many seconds.
     pub(crate) async fn new(expires_in: i64) -> Self {
-        let api = ClaudeApi::new([Account::new("a").access_token(ACCESS).refresh_token(REFRESH)]);
+        let other = Account::new("other").access_token(OTHER_ACCESS).refresh_token(OTHER_REFRESH);
+        let api = ClaudeApi::new([Account::new("a").access_token(ACCESS).refresh_token(REFRESH), other]);
         let upstream = Upstream::start(api.clone()).await.unwrap();
         let home = TempDir::new().unwrap();
         let mut login = ClaudeLogin::new(ACCESS, REFRESH).expires_in(expires_in);
@@ -70,6 +76,11 @@ impl Scene {
     /// How often the usage was polled.
     pub(crate) fn polls(&self) -> usize {
         self.upstream.requests().iter().filter(|request| request.path() == "/api/oauth/usage").count()
+    }
+
+    /// Waits until the token endpoint has been called.
+    pub(crate) async fn token_called(&self) {
+        while self.upstream.next_head().await.unwrap().target != TOKEN_PATH {}
     }
 
     pub(crate) fn token_calls(&self) -> usize {
@@ -214,7 +225,7 @@ async fn failures_of_the_token_endpoint_are_waited_out() {
             Some(_) => passing_refusal(&response, 503, "api_error"),
             None => final_refusal(&response, 503, "api_error"),
         };
-        assert!(text.contains("main (blocked: refresh_cooldown)"), "{text}");
+        assert!(text.contains("main (its login has expired and could not be refreshed"), "{text}");
         assert_eq!(std::fs::read(&scene.login).unwrap(), before);
         scene.assert_clean();
     }
