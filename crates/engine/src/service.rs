@@ -357,7 +357,7 @@ impl Service {
             };
             record.bytes_in = upload.received();
             record.attempts = tries.count;
-            record.credential = tries.last.clone();
+            record.credential.clone_from(&tries.last);
         }
     }
 }
