@@ -306,7 +306,7 @@ async fn a_disk_that_is_full_when_the_answer_comes_loses_nothing() {
     let go_on = Signal::new();
     scene.api.hold_refresh(&go_on);
     let Some((mut trunkline, disk)) = on_a_small_disk(&scene).await else { return };
-    scene.upstream.requests_reached(1).await.unwrap();
+    scene.token_called().await;
     fill(&disk);
     go_on.set();
     trunkline.stderr_line(|line| line.contains("a new token is not written yet")).await.unwrap();

@@ -137,7 +137,7 @@ async fn a_login_that_ends_soon_is_refreshed_in_nobodys_way() {
     let go_on = Signal::new();
     scene.api.hold_refresh(&go_on);
     let trunkline = scene.start().await;
-    scene.upstream.requests_reached(1).await.unwrap();
+    scene.token_called().await;
     // While the token call is under way the old token is good.
     let response = Protocol::Http1.send(trunkline.addr().unwrap(), &call(body())).await;
     assert_eq!(response.status(), 200);
@@ -169,7 +169,7 @@ async fn requests_wait_for_one_refresh_together() {
         let protocol = if nth % 2 == 0 { Protocol::Http1 } else { Protocol::Http2 };
         requests.spawn(async move { protocol.send(addr, &call(body())).await.status() });
     }
-    scene.upstream.requests_reached(1).await.unwrap();
+    scene.token_called().await;
     go_on.set();
     while let Some(status) = requests.join_next().await {
         assert_eq!(status.unwrap(), 200);
@@ -249,7 +249,7 @@ async fn a_refresh_under_way_is_waited_for_at_the_end() {
         let go_on = Signal::new();
         scene.api.hold_refresh(&go_on);
         let mut trunkline = scene.start().await;
-        scene.upstream.requests_reached(1).await.unwrap();
+        scene.token_called().await;
         for _ in 0..signals {
             trunkline.signal("TERM").await.unwrap();
         }
@@ -267,7 +267,7 @@ async fn two_instances_make_one_call() {
     let go_on = Signal::new();
     scene.api.hold_refresh(&go_on);
     let one = scene.start().await;
-    scene.upstream.requests_reached(1).await.unwrap();
+    scene.token_called().await;
     let other = scene.start().await;
     go_on.set();
     for mut trunkline in [one, other] {

@@ -44,7 +44,7 @@ async fn a_call_that_is_cut_after_it_was_sent_is_repeated_once_with_the_same_tok
         let scene = Scene::new(120).await;
         scene.api.next_on(TOKEN_PATH, cut);
         let mut trunkline = scene.start().await;
-        scene.upstream.requests_reached(1).await.unwrap();
+        scene.token_called().await;
         // The old token serves meanwhile, and the locks are kept.
         assert_eq!(Protocol::Http1.send(trunkline.addr().unwrap(), &call(body())).await.status(), 200);
         assert!(scene.home.join(".claude.lock").exists());
@@ -70,7 +70,7 @@ async fn a_newer_login_in_the_file_counts_after_a_failure() {
         let go_on = Signal::new();
         scene.api.next_on(TOKEN_PATH, Script::new().wait(&go_on).then(answer));
         let mut trunkline = scene.start().await;
-        scene.upstream.requests_reached(1).await.unwrap();
+        scene.token_called().await;
         // Somebody without regard for locks.
         let (access, refresh) = scene.api.tokens("a");
         ClaudeLogin::new(access.unwrap(), refresh.unwrap()).write_to(&scene.home.join(".claude")).unwrap();
