@@ -177,6 +177,8 @@ async fn requests_wait_for_one_refresh_together() {
     // The new token serves before the file has it.
     refreshed(&trunkline).await;
     assert_eq!((scene.api.refreshes("a"), scene.token_calls()), (1, 1));
+    // The new token serves before it is in the file.
+    refreshed(&trunkline).await;
     scene.assert_clean();
 }
 
