@@ -42,6 +42,9 @@ pub(crate) enum Command {
         /// Show it again every second, until interrupted
         #[arg(long)]
         watch: bool,
+        /// Show a line for each change of a credential's state as it happens, until interrupted
+        #[arg(long, conflicts_with = "watch")]
+        follow: bool,
     },
     /// Check a configuration without starting, and report every problem
     Check {

@@ -69,8 +69,13 @@ impl Failure {
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Serve { config, listen, no_watch } => serve::run(config.file, listen, !no_watch),
-        Command::Status { config, data_directory, json, watch } => {
-            status::run(config.file, data_directory, json, watch)
+        Command::Status { config, data_directory, json, watch, follow } => {
+            let manner = match (watch, follow) {
+                (_, true) => status::Manner::Follow,
+                (true, _) => status::Manner::Watch,
+                _ => status::Manner::Once,
+            };
+            status::run(config.file, data_directory, json, manner)
         }
         Command::Check { config } => check::run(config.file),
         Command::Doctor { config, offline, json } => doctor::run(config.file, offline, json),

@@ -15,5 +15,6 @@ mod own_request;
 pub mod record;
 pub mod relay;
 pub mod service;
+pub mod state_changes;
 pub mod upload;
 pub mod upstream;

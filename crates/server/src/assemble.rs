@@ -17,6 +17,7 @@ use trunkline_engine::credential::{
     Credential, CredentialSettings, CredentialSource, LiveCredential, LoginFile, Ways,
 };
 use trunkline_engine::service::{FastMode, Pool, Service, ServiceSettings, User};
+use trunkline_engine::state_changes::StateChanges;
 use trunkline_engine::upload::{ReplayBudget, UploadLimits};
 use trunkline_engine::upstream::tls::SystemAuthorities;
 
@@ -49,6 +50,8 @@ pub(crate) struct Common {
     pub(crate) budget: Arc<ReplayBudget>,
     /// Which credential serves which session.
     pub(crate) bindings: Arc<Bindings>,
+    /// Where changes of credentials' states are told.
+    pub(crate) changes: StateChanges,
     /// How many workers there are.
     pub(crate) workers: usize,
     /// What the environment says about connections to providers.
@@ -64,8 +67,8 @@ impl Common {
         if system.is_named() {
             system.load().map_err(AssembleError::Environment)?;
         }
-        let (budget, bindings) = (Arc::default(), Arc::default());
-        Ok(Self { budget, bindings, workers, surroundings, system })
+        let (budget, bindings, changes) = (Arc::default(), Arc::default(), StateChanges::default());
+        Ok(Self { budget, bindings, changes, workers, surroundings, system })
     }
 }
 
@@ -159,6 +162,7 @@ pub(crate) fn service(
             user_agent: HeaderValue::try_from(user_agent)
                 .map_err(|_| bad("upstream.user_agent is no header value".to_owned()))?,
             caps: credential.caps,
+            changes: parts.common.changes.clone(),
         });
         let name = |user: &model::UserId| config.user(*user).map(|user| user.name.clone());
         let settings = CredentialSettings {

@@ -1,12 +1,14 @@
 //! Files that are watched for changes: the configuration, certificates, keys.
 //!
 //! What is watched are directories, since editors and clients put a new file in the place of the old one, and since a file
-//! need not exist yet. Whether a file has changed is told by looking at it, so that neither an event too many nor one too
-//! few does harm: watches fail on some file systems, and then the look comes by itself every few seconds.
+//! need not exist yet. A file has changed if it looks different, or if an event names it: one that came and went again looks
+//! as before, but somebody may have read it in between. Watches fail on some file systems; the look comes by itself every few
+//! seconds in any case.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -26,6 +28,9 @@ const MAX_LINKS: usize = 8;
 
 /// Events that can wait. One is as good as many.
 const QUEUE: usize = 1;
+
+/// Paths that are kept of events until the next look. With more of them, every file counts as touched.
+const MAX_TOUCHED: usize = 1_024;
 
 /// Watches files on a thread of its own until dropped.
 #[derive(Debug)]
@@ -98,26 +103,57 @@ fn stamp(path: &Path) -> Option<Stamp> {
     Some(Stamp { modified: metadata.modified().ok(), length: metadata.len(), identity, changed })
 }
 
+/// The paths that events named since the last look.
+#[derive(Debug, Default)]
+struct Touched {
+    paths: BTreeSet<PathBuf>,
+    /// There were too many to be kept.
+    is_everything: bool,
+}
+
+impl Touched {
+    fn note(&mut self, paths: Vec<PathBuf>) {
+        for path in paths {
+            if self.paths.len() < MAX_TOUCHED {
+                self.paths.insert(path);
+            } else {
+                self.is_everything = true;
+            }
+        }
+    }
+
+    /// Whether it is the file at `path`, something that it is a link to, or a directory on the way.
+    fn concerns(&self, path: &Path) -> bool {
+        let named = |path: &Path| path.ancestors().any(|ancestor| self.paths.contains(ancestor));
+        self.is_everything || (!self.paths.is_empty() && chain_of(path).iter().any(|path| named(path)))
+    }
+}
+
 struct Watched {
     files: Vec<(PathBuf, Option<Stamp>)>,
     directories: BTreeSet<PathBuf>,
     /// `None`: this system has none to give; files are looked at by the interval.
     watcher: Option<RecommendedWatcher>,
+    touched: Arc<Mutex<Touched>>,
 }
 
 impl Watched {
     fn new(files: Vec<PathBuf>, wake: SyncSender<Wake>) -> Self {
+        let touched = Arc::<Mutex<Touched>>::default();
+        let noted = Arc::clone(&touched);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Our own reading of a file is no change of it.
-            if event.is_ok_and(|event| event.kind.is_access()) {
-                return;
+            match event {
+                // Our own reading of a file is no change of it.
+                Ok(event) if event.kind.is_access() => return,
+                Ok(event) => noted.lock().unwrap_or_else(PoisonError::into_inner).note(event.paths),
+                Err(_) => {}
             }
             match wake.try_send(Wake::Event) {
                 Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
             }
         });
         let watcher = watcher.inspect_err(|error| tracing::debug!(%error, "no file watches")).ok();
-        let mut watched = Self { files: Vec::new(), directories: BTreeSet::new(), watcher };
+        let mut watched = Self { files: Vec::new(), directories: BTreeSet::new(), watcher, touched };
         watched.set(files);
         watched
     }
@@ -198,9 +234,10 @@ impl Watched {
 
     fn look(&mut self) -> Vec<PathBuf> {
         let mut changed = Vec::new();
+        let touched = std::mem::take(&mut *self.touched.lock().unwrap_or_else(PoisonError::into_inner));
         for (path, before) in &mut self.files {
             let now = stamp(path);
-            if *before != now {
+            if *before != now || touched.concerns(path) {
                 *before = now;
                 changed.push(path.clone());
             }
@@ -215,8 +252,7 @@ impl Watched {
 /// that do not exist, the nearest one above.
 fn directories_of(path: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut path = path.to_path_buf();
-    for _ in 0..MAX_LINKS {
+    for path in chain_of(path) {
         let Some(parent) = path.parent() else { break };
         let existing = parent.ancestors().find(|directory| directory.is_dir());
         found.extend(existing.map(Path::to_path_buf));
@@ -224,12 +260,21 @@ fn directories_of(path: &Path) -> Vec<PathBuf> {
         if let Some(outer) = parent.parent().filter(|_| parent.is_symlink()) {
             found.push(outer.to_path_buf());
         }
-        match std::fs::read_link(&path) {
-            Ok(target) => path = parent.join(target),
-            Err(_) => break,
-        }
     }
     found
+}
+
+/// A path, and if it is a link, what that leads to, link by link.
+fn chain_of(path: &Path) -> Vec<PathBuf> {
+    let mut chain = vec![path.to_path_buf()];
+    while chain.len() < MAX_LINKS
+        && let Some(last) = chain.last()
+        && let (Some(parent), Ok(target)) = (last.parent(), std::fs::read_link(last))
+    {
+        let next = parent.join(target);
+        chain.push(next);
+    }
+    chain
 }
 
 #[cfg(test)]
@@ -266,6 +311,27 @@ mod tests {
         expect(&changes, &file);
         fs::remove_file(&file).unwrap();
         expect(&changes, &file);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_came_and_went_before_the_look_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let [file, other] = ["login", "other"].map(|name| dir.path().join(name));
+        let (_watch, changes) = watch(&[&file, &other]);
+        fs::write(&file, "one").unwrap();
+        fs::remove_file(&file).unwrap();
+        assert_eq!(changes.recv_timeout(PATIENCE).unwrap(), [file]);
+    }
+
+    #[test]
+    fn too_many_paths_are_all_of_them() {
+        let mut touched = Touched::default();
+        touched.note(vec!["/a/b".into()]);
+        assert!(touched.concerns(Path::new("/a/b/c")) && touched.concerns(Path::new("/a/b")));
+        assert!(!touched.concerns(Path::new("/a")) && !touched.concerns(Path::new("/a/x")));
+        touched.note((0..MAX_TOUCHED).map(|nth| format!("/x/{nth}").into()).collect());
+        assert!(touched.paths.len() == MAX_TOUCHED && touched.concerns(Path::new("/a")));
     }
 
     #[cfg(unix)]

@@ -14,6 +14,7 @@ use trunkline_config::model::{self, PemSource};
 use trunkline_config::{Change, Config, Surroundings, difference};
 use trunkline_engine::credential::{Credential, CredentialSource};
 use trunkline_engine::service::Service;
+use trunkline_engine::state_changes::StateChanges;
 use trunkline_ledger::SessionStore;
 
 use crate::assemble::{self, AssembleError, Common, Parts};
@@ -192,6 +193,11 @@ impl Server {
     /// What runs now. It changes with every reload.
     pub fn running(&self) -> &Running {
         &self.running
+    }
+
+    /// Where changes of credentials' states are told.
+    pub fn changes(&self) -> &StateChanges {
+        &self.common.changes
     }
 
     /// The configuration in force.

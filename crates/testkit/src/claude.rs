@@ -105,6 +105,13 @@ impl ClaudeApi {
         self.with(label, |account| account.limits = limits);
     }
 
+    /// The limits of an account as they are; none of an account that there is not.
+    pub fn limits(&self, label: &str) -> Limits {
+        let state = lock(&self.0);
+        let account = state.accounts.iter().find(|account| account.label == label);
+        account.map_or_else(Limits::none, |account| account.limits.clone())
+    }
+
     /// Makes all access tokens of an account invalid (401), as if they had expired.
     pub fn revoke_access(&self, label: &str) {
         self.with(label, |account| account.access.clear());

@@ -5,6 +5,7 @@
 //!
 //! Spec: operations.md, *Command line*.
 
+mod accounts;
 mod display;
 mod scene;
 #[cfg(test)]
@@ -60,7 +61,8 @@ async fn perform(args: &DemoArgs) -> Result<(), Failure> {
     };
     let control = ControlSocket::open(&DataDirectory::socket(data.path()), found.file.as_deref())
         .map_err(|error| Failure::other(format!("{error}: set TMPDIR to a shorter path on a local disk")))?;
-    let control = tokio::spawn(control.serve(server.running().clone(), drain.clone()));
+    let control =
+        tokio::spawn(control.serve(server.running().clone(), server.changes().clone(), drain.clone()));
     // Once more, with the port that was chosen: the file is there to be looked at and used.
     scene.write_configuration(bound.address, args.log)?;
     tracing::info!("listening on {}", bound.url());
@@ -82,6 +84,7 @@ async fn perform(args: &DemoArgs) -> Result<(), Failure> {
         }
     }
     clients.close();
+    let counting = tokio::spawn(accounts::count(scene.api.clone()));
     let manner = Manner::of(std::io::stdout().is_terminal(), args.log, std::env::var("TERM").ok().as_deref());
     let display = Display::start(manner, began, scene.api.clone(), Arc::clone(&tallies), &scene.clients)
         .map_err(|error| Failure::other(format!("cannot start a thread: {error}")))?;
@@ -90,6 +93,7 @@ async fn perform(args: &DemoArgs) -> Result<(), Failure> {
     drain.stopped().await;
     let drained = server.finish().await;
     watching.abort();
+    counting.abort();
     // A client that is still there waits for nothing any more.
     let _ = tokio::time::timeout(GRACE, clients.wait()).await;
     let _ = control.await;

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use trunkline_config::Environment as _;
-use trunkline_config::model::{ProviderKind, RateLimitHeaders, Service, User};
+use trunkline_config::model::{CredentialId, CredentialKind, ProviderKind, Service, User};
 use trunkline_core::provider::claude::Claude;
 use trunkline_core::provider::{ClientMode, Provider};
 
@@ -109,15 +109,23 @@ fn notes(service: &Service, user: Option<&User>, native_limits: bool) -> Vec<Str
             user.name, user.name
         ));
     }
-    let passes = user.is_some_and(|user| user.rate_limit_headers == RateLimitHeaders::Passthrough);
-    if native_limits && !passes {
-        notes.push(
-            "the client learns of limits from headers that this version passes on only to a user with \
-             \"rate_limit_headers\": \"passthrough\""
-                .to_owned(),
-        );
+    if native_limits && has_only_keys(service, user) {
+        notes
+            .push("there are only API keys here, which have no limits that the client could show".to_owned());
     }
     notes
+}
+
+/// Whether a user, or whoever comes, is served by nothing but API keys.
+fn has_only_keys(service: &Service, user: Option<&User>) -> bool {
+    let pool = user.and_then(|user| service.pool(user.pool));
+    let is_key = |id: CredentialId| {
+        service.credential(id).is_some_and(|one| matches!(one.kind, CredentialKind::ApiKey(_)))
+    };
+    match pool {
+        Some(pool) => pool.members.iter().all(|id| is_key(*id)),
+        None => service.credentials.iter().all(|one| matches!(one.kind, CredentialKind::ApiKey(_))),
+    }
 }
 
 /// Whose lines to print; nobody's in particular where there are no users.

@@ -75,7 +75,8 @@ async fn serve(
         ControlSocket::open(&DataDirectory::socket(data.path()), found.file.as_deref()).map_err(|error| {
             Failure::configuration(format!("{error}: set data_directory to a shorter path on a local disk"))
         })?;
-    let control = tokio::spawn(control.serve(server.running().clone(), drain.clone()));
+    let control =
+        tokio::spawn(control.serve(server.running().clone(), server.changes().clone(), drain.clone()));
     print(&banner::text(
         server.config(),
         found.file.as_deref(),

@@ -2,14 +2,16 @@
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use trunkline_server::control;
+use jiff::tz::TimeZone;
+use serde::Serialize;
 use trunkline_server::control::status::{CredentialStatus, ServiceStatus, Status, WindowStatus};
+use trunkline_server::control::{self, Event};
 
-use super::{Failure, print};
+use super::{Failure, note, print};
 use crate::configuration;
 
 /// How often `--watch` asks.
@@ -24,11 +26,22 @@ const SAME_DAY: i64 = 20 * 60 * 60;
 /// Clears a terminal and begins at its top.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
+/// How it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// Once.
+    Once,
+    /// Again and again.
+    Watch,
+    /// What changes, as it changes.
+    Follow,
+}
+
 pub(super) fn run(
     file: Option<PathBuf>,
     data_directory: Option<PathBuf>,
     json: bool,
-    watch: bool,
+    manner: Manner,
 ) -> Result<(), Failure> {
     let directory = match data_directory {
         Some(directory) => directory,
@@ -38,6 +51,10 @@ pub(super) fn run(
         .enable_all()
         .build()
         .map_err(|error| Failure::other(format!("cannot start: {error}")))?;
+    if manner == Manner::Follow {
+        return runtime.block_on(follow(&directory, json));
+    }
+    let watch = manner == Manner::Watch;
     loop {
         let status =
             runtime.block_on(control::ask(&directory)).map_err(|error| Failure::other(error.to_string()))?;
@@ -53,8 +70,36 @@ pub(super) fn run(
     }
 }
 
-fn json_of(status: &Status) -> Result<String, Failure> {
-    let mut text = serde_json::to_string(status).map_err(|error| Failure::other(error.to_string()))?;
+/// A line for each event, until the instance ends.
+async fn follow(directory: &Path, json: bool) -> Result<(), Failure> {
+    let failed = |error: control::AskError| Failure::other(error.to_string());
+    let mut events = control::follow(directory).await.map_err(failed)?;
+    while let Some(event) = events.next().await.map_err(failed)? {
+        if json {
+            print(&json_of(&event)?)?;
+        } else if let Some(line) = event_line(&event) {
+            print(&line)?;
+        }
+    }
+    note("note", "the running trunkline has ended");
+    Ok(())
+}
+
+/// For a person; `None` for an event that says nothing.
+fn event_line(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Following => "changes are shown as they happen; Ctrl-C ends it\n".to_owned(),
+        Event::Quiet => return None,
+        Event::Missed { count } => format!("{count} changes were missed\n"),
+        Event::CredentialState { at, service, credential, from, to: _, text, until } => {
+            let until = until.map(|until| format!(", until {}", moment(until))).unwrap_or_default();
+            format!("{} {service}: credential {credential}: {from} → {text}{until}\n", clock(*at))
+        }
+    })
+}
+
+fn json_of(value: &impl Serialize) -> Result<String, Failure> {
+    let mut text = serde_json::to_string(value).map_err(|error| Failure::other(error.to_string()))?;
     text.push('\n');
     Ok(text)
 }
@@ -177,13 +222,19 @@ fn failover_lines(text: &mut String, service: &ServiceStatus) {
     }
 }
 
+/// The time of day in local time, to the second.
+fn clock(seconds: u64) -> String {
+    let at = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    at.map_or_else(String::new, |at| at.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string())
+}
+
 /// A moment in local time; with the date if it is not within the next or last 20 hours.
 fn moment(seconds: u64) -> String {
     let at = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     let Some(at) = at else { return "never".to_owned() };
     let away = at.duration_since(Timestamp::now()).abs().as_secs();
     let format = if away < SAME_DAY { "%H:%M" } else { "%a %-d %b %H:%M" };
-    at.to_zoned(jiff::tz::TimeZone::system()).strftime(format).to_string()
+    at.to_zoned(TimeZone::system()).strftime(format).to_string()
 }
 
 /// A duration in its two largest units.
@@ -199,6 +250,8 @@ pub(super) fn duration(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use trunkline_server::control::status::FailoverStatus;
 
@@ -211,6 +264,8 @@ mod tests {
             plan: Some("max".to_owned()),
             weight: 5.0,
             until: None,
+            since: 0,
+            entered: BTreeMap::new(),
             sessions: 3,
             windows: vec![
                 WindowStatus {
@@ -272,6 +327,23 @@ mod tests {
              2 requests went on to another credential; the latest:\n    \
              never from a: burst (request req_1)\n"
         );
+    }
+
+    #[test]
+    fn events_are_lines_and_a_quiet_one_is_none() {
+        let event = Event::CredentialState {
+            at: 0,
+            service: "claude".to_owned(),
+            credential: "a".to_owned(),
+            from: "usable".to_owned(),
+            to: "rate_limited".to_owned(),
+            text: "rate_limited (5h)".to_owned(),
+            until: Some(u64::MAX),
+        };
+        let line = event_line(&event).unwrap();
+        assert!(line.ends_with(" claude: credential a: usable → rate_limited (5h), until never\n"), "{line}");
+        assert_eq!(event_line(&Event::Missed { count: 3 }).unwrap(), "3 changes were missed\n");
+        assert_eq!(event_line(&Event::Quiet), None);
     }
 
     #[test]

@@ -73,8 +73,7 @@ async fn json_is_a_settings_file_and_nothing_else() {
 
 #[tokio::test]
 async fn native_limits_are_another_variable_alone() {
-    let user = json!({ "name": "alice", "token": USER_TOKEN, "rate_limit_headers": "passthrough" });
-    let config = settled(json!({ "users": [user] }));
+    let config = settled(json!({}));
     let output = env(&["--native-limits"], &config).await;
     let [why, lines @ ..] = output.stdout.as_slice() else { panic!("{output:?}") };
     assert!(why.starts_with("# ") && why.contains("Sonnet"), "{why}");
@@ -95,8 +94,9 @@ async fn native_limits_are_another_variable_alone() {
         "ANTHROPIC_AUTH_TOKEN": "", "ANTHROPIC_API_KEY": "",
     });
     assert_eq!(printed, json!({ "env": variables }));
-    let output = env(&["--native-limits"], &settled(json!({}))).await;
-    assert!(output.stderr.join("\n").contains("\"rate_limit_headers\": \"passthrough\""), "{output:?}");
+    let key = json!({ "tag": "key", "type": "api_key", "api_key": "sk-ant-api03-x" });
+    let output = env(&["--native-limits"], &settled(json!({ "credentials": [key] }))).await;
+    assert!(output.stderr.join("\n").contains("only API keys"), "{output:?}");
 }
 
 #[tokio::test]

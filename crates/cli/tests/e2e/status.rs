@@ -195,3 +195,54 @@ async fn the_plan_comes_from_the_login_or_else_from_the_profile() {
     let asked = upstream.requests().iter().filter(|request| request.path() == "/api/oauth/profile").count();
     assert_eq!(asked, 1);
 }
+
+#[tokio::test]
+async fn every_change_of_a_state_is_told_to_whoever_follows() {
+    let upstream = Upstream::start(Current::new(Script::json(200, &json!({})))).await.unwrap();
+    let directory = TempDir::new().unwrap();
+    let login = directory.join("claude/.credentials.json");
+    let credentials = json!([{ "tag": "own", "credential_path": login }]);
+    let users = json!([{ "name": "alice", "token": crate::support::USER_TOKEN }]);
+    let upstream_urls = json!({ "api_url": upstream.url(), "token_url": upstream.url() });
+    let over = json!({ "users": users, "credentials": credentials, "upstream": upstream_urls });
+    let running = serve(&with(service(&upstream.url()), over)).await;
+    let file = running.home().path().join("trunkline.json").display().to_string();
+    let follow = |more: &[&str]| {
+        let args = ["status", "--follow", "-c", &file].into_iter().chain(more.iter().copied());
+        trunkline().args(args).env("HOME", running.home().path())
+    };
+    let programs = follow(&["--json"]).spawn().unwrap();
+    programs.stdout_line(|line| line == r#"{"event":"following"}"#).await.unwrap();
+    let people = follow(&[]).spawn().unwrap();
+    people.stdout_line(|line| line == "changes are shown as they happen; Ctrl-C ends it").await.unwrap();
+
+    ClaudeLogin::new("sk-ant-oat01-canary-a", "sk-ant-ort01-canary-a")
+        .write_to(&directory.join("claude"))
+        .unwrap();
+    let line = programs.stdout_line(|line| line.contains("credential_state")).await.unwrap();
+    let event: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(
+        (&event["service"], &event["credential"], &event["from"], &event["to"], &event["text"]),
+        (&json!("claude"), &json!("own"), &json!("unavailable"), &json!("usable"), &json!("usable"))
+    );
+    std::fs::remove_file(&login).unwrap();
+    let line = people.stdout_line(|line| line.contains("unavailable: no login file")).await.unwrap();
+    assert!(line.contains(" claude: credential own: usable → unavailable: no login file"), "{line}");
+
+    let output = command(&running, &["status", "--json"]).await;
+    let status: Value = serde_json::from_str(&output.stdout.join("")).unwrap();
+    let own = &status["services"][0]["credentials"][0];
+    assert_eq!((&own["entered"]["usable"], &own["entered"]["unavailable"]), (&json!(1), &json!(1)));
+    assert!(own["since"].as_u64() >= event["at"].as_u64(), "{own}");
+
+    // They end with it.
+    let mut running = running;
+    running.signal("TERM").await.unwrap();
+    running.wait_exit().await.unwrap();
+    for mut follower in [programs, people] {
+        let output = follower.wait_exit().await.unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(output.stderr, ["trunkline: note: the running trunkline has ended"], "{output:?}");
+        assert!(!output.stdout.join("").contains("canary"), "{output:?}");
+    }
+}

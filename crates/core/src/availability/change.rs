@@ -40,6 +40,11 @@ impl StateLog {
 }
 
 impl Change {
+    /// What it is now, with what that is about and without times: `rate_limited (5h)`.
+    pub fn text(&self) -> String {
+        Named(&self.to).to_string()
+    }
+
     /// The log line: `credential a: usable → rate_limited (5h), until 15:00, in 1h 12m`.
     pub fn line(&self, tag: &str) -> String {
         let mut line = format!("credential {tag}: {} → ", self.from.label());

@@ -125,6 +125,10 @@ pub enum Availability {
 }
 
 impl Availability {
+    /// The names of all states, in the order of the table in credentials.md.
+    pub const LABELS: [&str; 6] =
+        ["unavailable", "refreshing", "blocked", "rate_limited", "capped", "usable"];
+
     /// Its name in logs, metrics and the status.
     pub fn label(&self) -> &'static str {
         match self {

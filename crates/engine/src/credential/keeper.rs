@@ -619,7 +619,7 @@ impl Keeper {
                 ways.tag
             );
         }
-        if let Some(change) = change
+        if let Some(change) = &change
             && let Some(ways) = &ways
         {
             let service = &*ways.service;
@@ -636,6 +636,10 @@ impl Keeper {
         live.publish(self.current(caps, now));
         if self.is_ahead_of_file {
             fault::pass("renewed.published");
+        }
+        if let Some(change) = change {
+            // After that, so that whoever looks when it is told sees it.
+            live.on_state_changed(change, ways.as_deref());
         }
         // After that, so that nobody who goes elsewhere is sent here again.
         if self.limits.begins_to_interrupt(self.facts.interrupts(now)) {

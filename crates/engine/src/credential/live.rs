@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use trunkline_core::auth_recovery::{Outcome, Tries};
-use trunkline_core::availability::{Availability, BlockReason, RequestEnd};
+use trunkline_core::availability::{Availability, BlockReason, Change, RequestEnd};
 use trunkline_core::limits::{Caps, Windows};
 use trunkline_core::login::Plan;
 use trunkline_core::provider::{PreparedAuthorization, Provider};
@@ -20,6 +20,7 @@ use super::keeper::{Keeper, Refused};
 use super::source::CredentialSource;
 use super::told::{MAX_TOLD, Message, Told};
 use crate::activity::Activity;
+use crate::state_changes::{StateChange, StateChanges, StateCounts};
 use crate::upstream::Upstream;
 
 /// How long a request waits for a refresh that is under way (credentials.md).
@@ -42,6 +43,7 @@ const SAME_AGAIN: u64 = 60;
 pub struct LiveCredential {
     source: CredentialSource,
     activity: Arc<Activity>,
+    states: StateCounts,
     pub(super) ways: ArcSwapOption<Ways>,
     current: ArcSwap<Current>,
     changed: watch::Sender<()>,
@@ -77,6 +79,8 @@ pub struct Ways {
     pub wants_plan: bool,
     /// How much of its windows its owner offers.
     pub caps: Caps,
+    /// Where changes of its state are told.
+    pub changes: StateChanges,
 }
 
 /// What to authenticate with.
@@ -104,6 +108,7 @@ impl LiveCredential {
         Arc::new(Self {
             source,
             activity: Arc::default(),
+            states: StateCounts::new(SystemTime::now()),
             ways: ArcSwapOption::empty(),
             current: ArcSwap::from_pointee(current),
             changed: watch::Sender::new(()),
@@ -127,6 +132,11 @@ impl LiveCredential {
     /// What is under way on it.
     pub fn activity(&self) -> &Arc<Activity> {
         &self.activity
+    }
+
+    /// What became of its state.
+    pub fn states(&self) -> &StateCounts {
+        &self.states
     }
 
     /// How it reaches its provider from now on.
@@ -190,6 +200,15 @@ impl LiveCredential {
     pub(super) fn publish(&self, current: Current) {
         self.current.store(Arc::new(current));
         self.changed.send_replace(());
+    }
+
+    /// The state that is published is another one than before.
+    pub(super) fn on_state_changed(&self, change: Change, ways: Option<&Ways>) {
+        self.states.count(&change);
+        if let Some(ways) = ways {
+            let (service, credential) = (Arc::clone(&ways.service), Arc::clone(&ways.tag));
+            ways.changes.tell(StateChange { service, credential, change });
+        }
     }
 
     /// What to authenticate with now, once a refresh that is under way has ended; or why there is nothing: tags and

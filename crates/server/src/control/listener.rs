@@ -4,26 +4,29 @@ use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::channel::Channel;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use trunkline_engine::state_changes::StateChanges;
 
-use super::STATUS;
 use super::status::{self, Status};
+use super::{EVENTS, STATUS, event};
 use crate::drain::Drain;
 use crate::server::Running;
 
-/// Callers at once.
-const MAX_CALLERS: usize = 16;
+/// Callers at once, those who follow what happens among them.
+const MAX_CALLERS: usize = 32;
 
-/// The longest that one may take.
+/// The longest that one may take who does not follow what happens.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The wait after a failure to accept.
@@ -74,11 +77,12 @@ impl ControlSocket {
     }
 
     /// Answers until `drain` is aborted or this is dropped: a draining instance can still be asked.
-    pub async fn serve(self, running: Running, drain: Drain) {
+    pub async fn serve(self, running: Running, changes: StateChanges, drain: Drain) {
         let instance = Arc::new(Instance {
             started: Instant::now(),
             configuration: self.configuration.clone(),
             running,
+            changes,
             drain: drain.clone(),
         });
         let callers = Arc::new(Semaphore::new(MAX_CALLERS));
@@ -103,14 +107,20 @@ impl ControlSocket {
             let instance = Arc::clone(&instance);
             // Bounded in number and in time, and with nothing to lose at the end.
             tokio::spawn(async move {
+                let follows = AtomicBool::new(false);
                 let answer = service_fn(|request| {
-                    let instance = Arc::clone(&instance);
-                    async move { Ok::<_, Infallible>(instance.answer(&request)) }
+                    let answer = instance.answer(&request, &follows);
+                    async move { Ok::<_, Infallible>(answer) }
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
                     .serve_connection(TokioIo::new(stream), answer);
-                let _ = tokio::time::timeout(CALL_TIMEOUT, connection).await;
+                let mut connection = std::pin::pin!(connection);
+                let ended = tokio::time::timeout(CALL_TIMEOUT, &mut connection).await.is_ok();
+                if !ended && follows.load(Ordering::Relaxed) {
+                    // Ends with the instance, or when nobody takes its lines.
+                    let _ = connection.await;
+                }
                 drop(place);
             });
         }
@@ -132,16 +142,27 @@ struct Instance {
     started: Instant,
     configuration: Option<String>,
     running: Running,
+    changes: StateChanges,
     drain: Drain,
 }
 
+/// Whole, or line by line.
+type Body = Either<Full<Bytes>, Channel<Bytes>>;
+
 impl Instance {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        if request.uri().path() != STATUS {
+    /// `follows` is set once what happens is told over the connection.
+    fn answer(&self, request: &Request<Incoming>, follows: &AtomicBool) -> Response<Body> {
+        let path = request.uri().path();
+        if ![STATUS, EVENTS].contains(&path) {
             return response(StatusCode::NOT_FOUND, r#"{"error":"not found"}"#.into());
         }
         if request.method() != Method::GET {
             return response(StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"only GET"}"#.into());
+        }
+        if path == EVENTS {
+            follows.store(true, Ordering::Relaxed);
+            let body = event::stream(&self.changes, self.drain.clone());
+            return answered(StatusCode::OK, "application/x-ndjson", Either::Right(body));
         }
         match serde_json::to_vec(&self.status()) {
             Ok(body) => response(StatusCode::OK, body.into()),
@@ -161,10 +182,14 @@ impl Instance {
     }
 }
 
-fn response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
+fn response(status: StatusCode, body: Bytes) -> Response<Body> {
+    answered(status, "application/json", Either::Left(Full::new(body)))
+}
+
+fn answered(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
-    let json = http::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    let content_type = http::HeaderValue::from_static(content_type);
+    response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
     response
 }

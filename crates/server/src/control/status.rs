@@ -1,5 +1,6 @@
 //! What a running instance says of itself.
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,10 @@ pub struct CredentialStatus {
     pub weight: f64,
     /// When its state ends by itself, in seconds since 1970, if it does.
     pub until: Option<u64>,
+    /// Since when it is in that state, in seconds since 1970.
+    pub since: u64,
+    /// How often it came into each state since the start, by the name of the state.
+    pub entered: BTreeMap<String, u64>,
     /// Sessions bound to it.
     pub sessions: usize,
     /// Its windows: both base ones of a login, and the scoped ones that are known. Keys have none.
@@ -126,6 +131,13 @@ fn of_service(bound: &Bound, now: SystemTime) -> ServiceStatus {
             plan: credential.live().plan().and_then(|plan| plan.subscription),
             weight: credential.weight(),
             until: state.until().map(seconds),
+            since: seconds(credential.live().states().since()),
+            entered: credential
+                .live()
+                .states()
+                .entered()
+                .map(|(state, count)| (state.to_owned(), count))
+                .collect(),
             sessions,
             windows: windows(credential, now),
             in_flight: credential.activity().in_flight(),
@@ -173,6 +185,6 @@ fn windows(credential: &Credential, now: SystemTime) -> Vec<WindowStatus> {
     base.into_iter().chain(scoped).collect()
 }
 
-fn seconds(at: SystemTime) -> u64 {
+pub(super) fn seconds(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

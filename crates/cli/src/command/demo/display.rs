@@ -14,6 +14,7 @@ use trunkline_core::provider::claude::Claude;
 use trunkline_core::provider::{ClientMode, Provider as _};
 use trunkline_testkit::ClaudeApi;
 
+use super::accounts::{ACCOUNTS, Account};
 use super::scene::{Client, Scene};
 use super::traffic::{Counts, Tally};
 use crate::args::Shell;
@@ -42,16 +43,30 @@ impl Manner {
     }
 }
 
-/// One client with its numbers.
+/// One user with its numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
-    pub(super) user: &'static str,
-    pub(super) credential: &'static str,
-    pub(super) kind: &'static str,
-    pub(super) is_driven: bool,
+pub(super) struct User {
+    pub(super) name: &'static str,
     pub(super) counts: Counts,
+}
+
+/// One credential with its numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Credential {
+    pub(super) tag: &'static str,
+    pub(super) kind: &'static str,
     /// Requests with this credential that the simulated provider saw.
-    pub(super) seen: usize,
+    pub(super) served: usize,
+    /// The percent of its window that is used; `None` for one without limits.
+    pub(super) used: Option<u64>,
+}
+
+/// Everything that is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Numbers {
+    pub(super) users: Vec<User>,
+    pub(super) credentials: Vec<Credential>,
+    pub(super) after: Duration,
 }
 
 /// What is said at the beginning.
@@ -70,7 +85,8 @@ pub(super) fn introduction(scene: &Scene, url: &str, no_traffic: bool) -> String
         scene.clients.iter().filter(|client| client.is_driven).map(|client| client.name).collect();
     let _ = writeln!(
         text,
-        "Its configuration: {}\nEach user has one credential in this version, none of which is shared.{}",
+        "Its configuration: {}\nAll users share three credentials: a login and a token with limits, and an API key for when \
+         both are used up.\nA window of five hours lasts a minute here.{}",
         scene.directory.join("trunkline.json").display(),
         if no_traffic {
             String::new()
@@ -81,9 +97,9 @@ pub(super) fn introduction(scene: &Scene, url: &str, no_traffic: bool) -> String
     let Some(you) = scene.clients.iter().find(|client| !client.is_driven) else { return text };
     let _ = write!(
         text,
-        "\nIn another terminal, as the user \"{}\":\n\n\
-         curl -N {url}/v1/messages -H 'Authorization: Bearer {}' \\\n  \
-         -H 'anthropic-version: 2023-06-01' -H 'content-type: application/json' \\\n  \
+        "\nIn another terminal, as the user \"{}\" (the answer's header x-trunkline-explain says why which credential):\n\n\
+         curl -iN {url}/v1/messages -H 'Authorization: Bearer {}' \\\n  \
+         -H 'anthropic-version: 2023-06-01' -H 'content-type: application/json' -H 'x-trunkline-explain: 1' \\\n  \
          -d '{{\"model\":\"claude-sonnet-5\",\"max_tokens\":64,\"stream\":true,\
          \"messages\":[{{\"role\":\"user\",\"content\":\"hi\"}}]}}'\n\n\
          or the real client, if it is installed:\n\n{}claude -p 'say hi'\n\n\
@@ -96,46 +112,48 @@ pub(super) fn introduction(scene: &Scene, url: &str, no_traffic: bool) -> String
     text
 }
 
-/// The counters as a table. No line is wider than 80 characters.
-pub(super) fn table(rows: &[Row], after: Duration) -> String {
-    let mut text = format!(
-        "{:<7} {:<12} {:<11} {:>8} {:>8} {:>6} {:>10} {:>8}\n",
-        "user", "credential", "which is", "asked", "answered", "failed", "head after", "provider"
-    );
-    for row in rows {
-        let Counts { asked, answered, failed, head_after } = row.counts;
+/// The counters as two tables. No line is wider than 80 characters.
+pub(super) fn table(numbers: &Numbers) -> String {
+    let mut text =
+        format!("{:<12} {:>8} {:>10} {:>8} {:>12}\n", "user", "asked", "answered", "failed", "head after");
+    for user in &numbers.users {
+        let Counts { asked, answered, failed, head_after } = user.counts;
         let head_after = head_after
             .map_or_else(|| "-".to_owned(), |time| format!("{:.1} ms", time.as_secs_f64() * 1000.0));
-        let [asked, answered, failed] = [asked, answered, failed]
-            .map(|count| if row.is_driven { count.to_string() } else { "-".to_owned() });
-        let _ = writeln!(
-            text,
-            "{:<7} {:<12} {:<11} {asked:>8} {answered:>8} {failed:>6} {head_after:>10} {:>8}",
-            row.user, row.credential, row.kind, row.seen
-        );
+        let _ = writeln!(text, "{:<12} {asked:>8} {answered:>10} {failed:>8} {head_after:>12}", user.name);
+    }
+    let _ = writeln!(text, "{:<12} {:>8} {:>10}  which is", "credential", "served", "used");
+    for credential in &numbers.credentials {
+        let used = credential.used.map_or_else(|| "no limit".to_owned(), |used| format!("{used} %"));
+        let (tag, served, kind) = (credential.tag, credential.served, credential.kind);
+        let _ = writeln!(text, "{tag:<12} {served:>8} {used:>10}  {kind}");
     }
     let _ = writeln!(
         text,
-        "after {} s; \"provider\" is what the simulated provider saw, yours included",
-        after.as_secs()
+        "after {} s; \"served\" is what the simulated provider saw, yours included",
+        numbers.after.as_secs()
     );
     text
 }
 
 /// The counters as a line.
-pub(super) fn line(rows: &[Row], after: Duration) -> String {
-    let mut text = format!("after {} s:", after.as_secs());
-    for (at, row) in rows.iter().filter(|row| row.is_driven).enumerate() {
-        let Counts { asked, answered, failed, .. } = row.counts;
+pub(super) fn line(numbers: &Numbers) -> String {
+    let mut text = format!("after {} s:", numbers.after.as_secs());
+    for (at, user) in numbers.users.iter().enumerate() {
+        let Counts { asked, answered, failed, .. } = user.counts;
         let separator = if at == 0 { "" } else { "," };
-        let _ = write!(text, "{separator} {} {answered} of {asked} answered", row.user);
+        let _ = write!(text, "{separator} {} {answered} of {asked} answered", user.name);
         if failed > 0 {
             let _ = write!(text, " ({failed} failed)");
         }
     }
     text.push_str("; the simulated provider saw");
-    for (at, row) in rows.iter().enumerate() {
-        let _ = write!(text, "{} {} of {}", if at == 0 { "" } else { "," }, row.seen, row.credential);
+    for (at, credential) in numbers.credentials.iter().enumerate() {
+        let separator = if at == 0 { "" } else { "," };
+        let _ = write!(text, "{separator} {} of {}", credential.served, credential.tag);
+        if let Some(used) = credential.used {
+            let _ = write!(text, " ({used} % used)");
+        }
     }
     text.push('\n');
     text
@@ -145,6 +163,13 @@ pub(super) fn line(rows: &[Row], after: Duration) -> String {
 pub(super) fn over(text: &str, above: usize) -> String {
     let up = if above == 0 { String::new() } else { format!("\x1b[{above}A\r") };
     format!("{up}\x1b[?7l{}\x1b[J\x1b[?7h", text.replace('\n', "\x1b[K\n"))
+}
+
+/// A credential as the simulated provider has it now.
+fn credential(api: &ClaudeApi, account: &Account) -> Credential {
+    let Account { tag, kind, percent } = *account;
+    let used = percent.map(|_| (api.limits(tag).five_hour * 100.0).round() as u64);
+    Credential { tag, kind, served: api.served(tag), used }
 }
 
 /// The thread that shows it.
@@ -162,37 +187,31 @@ impl Display {
         clients: &[Client],
     ) -> io::Result<Self> {
         let (end, ended) = mpsc::channel();
-        let cast: Vec<_> = clients
-            .iter()
-            .map(|client| (client.name, client.credential, client.kind, client.is_driven))
-            .collect();
-        let rows = move || -> Vec<Row> {
-            cast.iter()
+        // Of whoever watches, only the provider can count the requests.
+        let users: Vec<_> = clients.iter().map(|client| client.is_driven.then_some(client.name)).collect();
+        let numbers = move || Numbers {
+            users: users
+                .iter()
                 .zip(tallies.iter())
-                .map(|(&(user, credential, kind, is_driven), tally)| Row {
-                    user,
-                    credential,
-                    kind,
-                    is_driven,
-                    counts: tally.counts(),
-                    seen: api.served(credential),
-                })
-                .collect()
+                .filter_map(|(name, tally)| Some(User { name: (*name)?, counts: tally.counts() }))
+                .collect(),
+            credentials: ACCOUNTS.iter().map(|account| credential(&api, account)).collect(),
+            after: began.elapsed(),
         };
         let every = if manner == Manner::Table { TABLE_EVERY } else { LINE_EVERY };
         let thread = std::thread::Builder::new().name("display".to_owned()).spawn(move || {
             // Of a table, the lines that were drawn; of lines, nothing.
             let mut above = 0;
             let mut show = || {
-                let (rows, after) = (rows(), began.elapsed());
+                let numbers = numbers();
                 let text = match manner {
                     Manner::Table => {
-                        let table = table(&rows, after);
+                        let table = table(&numbers);
                         let text = over(&table, above);
                         above = table.lines().count();
                         text
                     }
-                    Manner::Lines => line(&rows, after),
+                    Manner::Lines => line(&numbers),
                 };
                 // Whoever read it may be gone, and the server goes on.
                 let mut stdout = io::stdout().lock();

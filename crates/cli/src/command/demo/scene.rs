@@ -1,19 +1,20 @@
-//! Who plays: three credentials of a simulated provider, the users, and the configuration that joins them.
+//! Who plays: three credentials of a simulated provider as one pool, the users, and the configuration that joins them.
 //!
-//! One user has one credential in this version: two users are driven by the demo, and the third credential is for
-//! whoever is watching.
+//! Two users are driven by the demo, and the third is whoever is watching.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trunkline_testkit::claude::Account;
+use trunkline_testkit::claude::{Account as Simulated, Limits};
 use trunkline_testkit::tmp::ClaudeLogin;
 use trunkline_testkit::{ClaudeApi, TempDir, Upstream};
 
 use crate::command::Failure;
 use crate::command::token::random;
+
+use super::accounts::ACCOUNTS;
 
 /// What the simulated model says.
 const REPLY: &str = "This answer is simulated: no model was asked.";
@@ -24,16 +25,12 @@ const PAUSE: Duration = Duration::from_millis(40);
 /// How long the simulated login is good, in seconds: longer than anybody watches, as nothing refreshes it.
 const LOGIN_FOR: i64 = 365 * 86_400;
 
-/// A credential, and the user who has it.
+/// A user.
 pub(super) struct Client {
     /// The user's name.
     pub(super) name: &'static str,
     /// The user's token.
     pub(super) token: String,
-    /// The credential's tag; also the name of the simulated account.
-    pub(super) credential: &'static str,
-    /// What the credential is.
-    pub(super) kind: &'static str,
     /// Whether the demo sends requests as this user.
     pub(super) is_driven: bool,
 }
@@ -57,14 +54,8 @@ impl Scene {
                 root.display()
             ))
         })?;
-        let client = |name, credential, kind, is_driven| {
-            Ok(Client { name, token: random("tl-")?, credential, kind, is_driven })
-        };
-        let clients = vec![
-            client("alice", "login", "login file", true)?,
-            client("bob", "token", "OAuth token", true)?,
-            client("you", "key", "API key", false)?,
-        ];
+        let client = |name, is_driven| Ok(Client { name, token: random("tl-")?, is_driven });
+        let clients = vec![client("alice", true)?, client("bob", true)?, client("you", false)?];
         let access = random("sk-ant-oat01-simulated-")?;
         let oauth_token = random("sk-ant-oat01-simulated-")?;
         let api_key = random("sk-ant-api03-simulated-")?;
@@ -74,9 +65,9 @@ impl Scene {
             .write_to(&directory.join("login"))
             .map_err(|error| unwritable(&error))?;
         let api = ClaudeApi::new([
-            Account::new("login").access_token(&access).refresh_token(&refresh),
-            Account::new("token").access_token(&oauth_token),
-            Account::new("key").api_key(&api_key),
+            Simulated::new("login").access_token(&access).refresh_token(&refresh),
+            Simulated::new("token").access_token(&oauth_token),
+            Simulated::new("key").api_key(&api_key).limits(Limits::none()),
         ]);
         api.set_reply(REPLY);
         api.set_pause(PAUSE);
@@ -94,7 +85,8 @@ impl Scene {
             .clients
             .iter()
             .map(|client| {
-                json!({ "name": client.name, "token": client.token, "credential": client.credential })
+                let (name, token) = (client.name, &client.token);
+                json!({ "name": name, "token": token, "credential": "pool", "explain": !client.is_driven })
             })
             .collect();
         json!({
@@ -114,6 +106,7 @@ impl Scene {
                     { "tag": "login", "claude_directory": self.directory.join("login") },
                     { "tag": "token", "oauth_token": self.oauth_token },
                     { "tag": "key", "type": "api_key", "api_key": self.api_key },
+                    { "tag": "pool", "type": "balancer", "credentials": ACCOUNTS.map(|account| account.tag) },
                 ],
             }],
         })

@@ -1,35 +1,44 @@
 //! What is shown, and that the configuration is one.
 
 use super::*;
-use display::{Row, line, over, table};
+use display::{Credential, Numbers, User, line, over, table};
 use traffic::Counts;
 
-fn rows() -> Vec<Row> {
-    let row = |user, credential, kind, is_driven, asked, failed, head_after, seen| Row {
-        user,
-        credential,
-        kind,
-        is_driven,
+fn numbers(seconds: u64) -> Numbers {
+    let user = |name, asked, failed, head_after| User {
+        name,
         counts: Counts { asked, answered: asked - failed, failed, head_after },
-        seen,
     };
-    vec![
-        row("alice", "login", "login file", true, 12, 0, Some(Duration::from_micros(2_340)), 12),
-        row("bob", "token", "OAuth token", true, 11, 1, Some(Duration::from_millis(103)), 10),
-        row("you", "key", "API key", false, 0, 0, None, 2),
-    ]
+    let credential = |tag, kind, served, used| Credential { tag, kind, served, used };
+    Numbers {
+        users: vec![
+            user("alice", 12, 0, Some(Duration::from_micros(2_340))),
+            user("bob", 11, 1, Some(Duration::from_millis(103))),
+            user("eve", 0, 0, None),
+        ],
+        credentials: vec![
+            credential("login", "login file", 12, Some(48)),
+            credential("token", "OAuth token", 10, Some(100)),
+            credential("key", "API key", 2, None),
+        ],
+        after: Duration::from_secs(seconds),
+    }
 }
 
 #[test]
 fn the_table_shows_every_client_and_credential() {
     let expected = "\
-user    credential   which is       asked answered failed head after provider
-alice   login        login file        12       12      0     2.3 ms       12
-bob     token        OAuth token       11       10      1   103.0 ms       10
-you     key          API key            -        -      -          -        2
-after 61 s; \"provider\" is what the simulated provider saw, yours included
+user            asked   answered   failed   head after
+alice              12         12        0       2.3 ms
+bob                11         10        1     103.0 ms
+eve                 0          0        0            -
+credential     served       used  which is
+login              12       48 %  login file
+token              10      100 %  OAuth token
+key                 2   no limit  API key
+after 61 s; \"served\" is what the simulated provider saw, yours included
 ";
-    let table = table(&rows(), Duration::from_millis(61_500));
+    let table = table(&numbers(61));
     assert_eq!(table, expected);
     assert!(table.lines().all(|line| line.chars().count() <= 80));
 }
@@ -37,9 +46,9 @@ after 61 s; \"provider\" is what the simulated provider saw, yours included
 #[test]
 fn a_line_says_the_same() {
     assert_eq!(
-        line(&rows(), Duration::from_secs(5)),
-        "after 5 s: alice 12 of 12 answered, bob 10 of 11 answered (1 failed); \
-         the simulated provider saw 12 of login, 10 of token, 2 of key\n"
+        line(&numbers(5)),
+        "after 5 s: alice 12 of 12 answered, bob 10 of 11 answered (1 failed), eve 0 of 0 answered; \
+         the simulated provider saw 12 of login (48 % used), 10 of token (100 % used), 2 of key\n"
     );
 }
 

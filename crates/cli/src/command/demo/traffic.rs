@@ -13,6 +13,9 @@ use trunkline_testkit::client::{Connection, Ended, Frame, Request};
 /// How long a client waits between two requests, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 300..1500;
 
+/// Requests of one conversation; then another one begins, which may be another credential's.
+const TURNS: u64 = 6;
+
 /// The event that a whole answer ends with.
 const LAST_EVENT: &[u8] = b"event: message_stop";
 
@@ -63,9 +66,9 @@ pub(super) struct Conversation {
 /// Asks until told to stop; what is under way then is finished.
 pub(super) async fn run(conversation: Conversation) {
     let Some(tally) = conversation.tallies.get(conversation.position) else { return };
-    let request = request(&conversation);
     let mut connection = None;
-    loop {
+    for turn in 0_u64.. {
+        let request = request(&conversation, turn / TURNS);
         tokio::select! {
             biased;
             () = conversation.drain.stopped() => return,
@@ -87,7 +90,7 @@ pub(super) async fn run(conversation: Conversation) {
     }
 }
 
-fn request(conversation: &Conversation) -> Request {
+fn request(conversation: &Conversation, session: u64) -> Request {
     let body = json!({
         "model": "claude-sonnet-5",
         "max_tokens": 64,
@@ -98,7 +101,7 @@ fn request(conversation: &Conversation) -> Request {
         .bearer(&conversation.token)
         .header("Accept", "application/json")
         .header("User-Agent", concat!("trunkline-demo/", env!("CARGO_PKG_VERSION")))
-        .header("X-Claude-Code-Session-Id", &format!("demo-{}", conversation.name))
+        .header("X-Claude-Code-Session-Id", &format!("demo-{}-{session}", conversation.name))
         .header("anthropic-version", "2023-06-01")
 }
 

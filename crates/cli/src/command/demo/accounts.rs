@@ -1,0 +1,108 @@
+//! The simulated accounts: what each has used, and when its window starts anew.
+//!
+//! A window of five hours lasts a minute here, and every request takes a share of it that is seen, so that limits are
+//! reached, sessions move on, and capacity comes back while somebody watches.
+
+use std::time::Duration;
+
+use trunkline_testkit::ClaudeApi;
+use trunkline_testkit::claude::Limits;
+
+/// How long a window lasts, in seconds.
+pub(super) const WINDOW: u64 = 60;
+
+/// How often the simulated provider counts.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// The share of the week that is used, from beginning to end.
+const WEEK: f64 = 0.2;
+
+/// A credential of the simulated provider.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Account {
+    /// The credential's tag; also the name of the simulated account.
+    pub(super) tag: &'static str,
+    /// What the credential is.
+    pub(super) kind: &'static str,
+    /// The percent of its window that a request takes; `None` for one without limits.
+    pub(super) percent: Option<u8>,
+}
+
+/// All of them, in the order of the configuration.
+pub(super) const ACCOUNTS: [Account; 3] = [
+    Account { tag: "login", kind: "login file", percent: Some(4) },
+    Account { tag: "token", kind: "OAuth token", percent: Some(6) },
+    Account { tag: "key", kind: "API key", percent: None },
+];
+
+/// What of a window is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Meter {
+    percent: usize,
+    /// Requests served when the window began.
+    before: usize,
+    /// When the window ends, in seconds since 1970.
+    ends: u64,
+}
+
+impl Meter {
+    /// A window that begins now. `percent`: what a request takes of it.
+    pub(super) fn new(percent: u8, now: u64) -> Self {
+        Self { percent: percent.into(), before: 0, ends: now + WINDOW }
+    }
+
+    /// The percent that are used once `served` requests were served in all.
+    pub(super) fn used(&mut self, served: usize, now: u64) -> usize {
+        if now >= self.ends {
+            *self = Self { before: served, ends: now + WINDOW, ..*self };
+        }
+        (served.saturating_sub(self.before) * self.percent).min(100)
+    }
+
+    /// What the account tells of it.
+    fn limits(&mut self, served: usize, now: u64) -> Limits {
+        let used = self.used(served, now);
+        let share = f64::from(u8::try_from(used).unwrap_or(100)) / 100.0;
+        let limits = Limits { five_hour_reset: self.ends, ..Limits::allowed(share, WEEK) };
+        if used < 100 {
+            return limits;
+        }
+        Limits { status: "rejected".to_owned(), claim: "five_hour".to_owned(), ..limits }
+    }
+}
+
+/// Has the provider count until this is dropped.
+pub(super) async fn count(api: ClaudeApi) {
+    let mut ticks = tokio::time::interval(EVERY);
+    let mut meters: Vec<_> = ACCOUNTS
+        .iter()
+        .filter_map(|account| Some((account.tag, Meter::new(account.percent?, now()))))
+        .collect();
+    loop {
+        ticks.tick().await;
+        for (tag, meter) in &mut meters {
+            api.set_limits(tag, meter.limits(api.served(tag), now()));
+        }
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_fills_and_starts_anew() {
+        let mut meter = Meter::new(40, 1_000);
+        assert_eq!([meter.used(0, 1_000), meter.used(1, 1_001), meter.used(9, 1_059)], [0, 40, 100]);
+        let full = meter.limits(9, 1_059);
+        assert!(full.is_rejected() && full.reset() == 1_060, "{full:?}");
+        assert_eq!([meter.used(9, 1_060), meter.used(10, 1_119), meter.used(10, 1_120)], [0, 40, 0]);
+        assert!(!meter.limits(10, 1_121).is_rejected());
+    }
+}
