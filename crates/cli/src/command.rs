@@ -8,6 +8,7 @@ mod env;
 mod man;
 mod schema;
 mod serve;
+mod signals;
 mod status;
 mod token;
 

@@ -24,7 +24,8 @@ use hyper::body::Incoming;
 use trunkline_core::auth::TokenTable;
 use trunkline_core::client_address::Network;
 use trunkline_core::ids::{ServiceId, UserId};
-use trunkline_core::provider::Provider;
+use trunkline_core::provider::{Provider, WANTED_SESSION};
+use trunkline_core::scan::Wanted;
 use trunkline_core::throttle::AuthThrottle;
 use trunkline_core::{client_address, headers, request_id};
 
@@ -221,10 +222,16 @@ impl Service {
             return self.tell_usage(&authed, under, guard);
         }
         let encoding = parts.headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+        let session = self.provider.session(&parts.headers, &[]);
+        let mut wanted = self.provider.wanted();
+        if session.is_some() {
+            // What a header says need not be looked for in the body.
+            wanted[WANTED_SESSION].fill(Wanted::Nothing);
+        }
         let upload = Upload::new(
             body,
             encoding,
-            self.provider.wanted(),
+            wanted,
             self.settings.upload,
             Arc::clone(&self.settings.replay_budget),
             under.record.is_some() || authed.call.asks_model,
@@ -233,7 +240,7 @@ impl Service {
             Ok(upload) => upload,
             Err(error) => return self.refuse(&upload_fault(error), under, guard),
         };
-        let asked = match self.ask(&authed, &upload, &parts.headers).await {
+        let asked = match self.ask(&authed, session, &upload, &parts.headers).await {
             Ok(asked) => asked,
             Err(fault) => return self.refuse(&fault, under, guard),
         };

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -73,6 +73,28 @@ pub(crate) fn bind_beside(address: IpAddr, port: u16, held: &TcpListener) -> io:
     }
 }
 
+/// How often refused connections are told: whoever makes them must not fill the log.
+const TELL_REFUSED_EVERY: Duration = Duration::from_secs(1);
+
+/// Connections that were refused since that was told last.
+#[derive(Debug, Default)]
+struct Refused {
+    told: Option<Instant>,
+    untold: u64,
+}
+
+impl Refused {
+    /// Another one, at `now`. How many there were since the last line, this one included, if it is time for a line.
+    fn count(&mut self, now: Instant) -> Option<u64> {
+        self.untold += 1;
+        if self.told.is_some_and(|told| now.duration_since(told) < TELL_REFUSED_EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
 /// A listener with everything its connections need.
 pub(crate) struct Listener {
     pub(crate) socket: Arc<TcpListener>,
@@ -84,6 +106,7 @@ pub(crate) struct Listener {
 impl Listener {
     /// Accepts until `drain` is stopped. Connections run in `tasks`.
     pub(crate) async fn run(self, tasks: TaskTracker, drain: Drain) {
+        let mut refused = Refused::default();
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
@@ -101,7 +124,9 @@ impl Listener {
             let address = peer.ip().to_canonical();
             let counted = (!client_address::is_trusted(address, &front.trusted_proxies)).then_some(address);
             let Some(slot) = self.limit.take(counted) else {
-                tracing::warn!(%peer, "too many connections: refused");
+                if let Some(connections) = refused.count(Instant::now()) {
+                    tracing::warn!(%peer, connections, "too many connections: refused");
+                }
                 refuse(&front, &stream);
                 continue;
             };
@@ -171,5 +196,19 @@ fn refuse(front: &Front, stream: &TcpStream) {
         let fault =
             Fault::new(FaultKind::Overloaded, "this trunkline has too many connections: try again later");
         let _ = stream.try_write(&front.mounts.first().raw_refusal(&fault));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_connections_are_told_once_in_a_while_and_all_counted() {
+        let (mut refused, now) = (Refused::default(), Instant::now());
+        assert_eq!(refused.count(now), Some(1));
+        assert_eq!([refused.count(now), refused.count(now)], [None, None]);
+        assert_eq!(refused.count(now + TELL_REFUSED_EVERY), Some(3));
+        assert_eq!(refused.count(now + TELL_REFUSED_EVERY), None);
     }
 }

@@ -17,12 +17,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::TaskTracker;
 use trunkline_config::Surroundings;
 use trunkline_server::control::ControlSocket;
 use trunkline_server::{DataDirectory, Drain, Drained};
 
+use super::signals::{Signals, Told};
 use super::{Failure, print, serve};
 use crate::args::DemoArgs;
 use crate::configuration;
@@ -45,8 +45,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
 async fn perform(args: &DemoArgs) -> Result<(), Failure> {
     let listen = args.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     // Before there is anything to clean up.
-    let signals =
-        Signals::new().map_err(|error| Failure::other(format!("signals cannot be handled: {error}")))?;
+    let signals = Signals::new()?;
     let scene = Scene::new().await?;
     let found = configuration::find(Some(scene.write_configuration(listen, args.log)?))?;
     Logging::start(&found.config.log)
@@ -88,7 +87,7 @@ async fn perform(args: &DemoArgs) -> Result<(), Failure> {
     let manner = Manner::of(std::io::stdout().is_terminal(), args.log, std::env::var("TERM").ok().as_deref());
     let display = Display::start(manner, began, scene.api.clone(), Arc::clone(&tallies), &scene.clients)
         .map_err(|error| Failure::other(format!("cannot start a thread: {error}")))?;
-    let watching = tokio::spawn(signals.handle(drain.clone(), args.time));
+    let watching = tokio::spawn(end_when_told(signals, drain.clone(), args.time));
 
     drain.stopped().await;
     let drained = server.finish().await;
@@ -133,41 +132,23 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The signals that end it. A terminal that is closed ends it too, or its directory would stay behind.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// The first, or the end of the time, drains; another one ends at once.
-    async fn handle(mut self, drain: Drain, time: Option<Duration>) {
-        let over = async {
-            match time {
-                Some(time) => tokio::time::sleep(time).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::pin!(over);
-        let mut timed = time.is_some();
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => end(&drain),
-                _ = self.interrupt.recv() => end(&drain),
-                _ = self.hangup.recv() => end(&drain),
-                () = &mut over, if timed => {
-                    timed = false;
-                    drain.stop();
-                }
+/// A signal, or the end of the time, drains; another one ends at once. A terminal that is closed ends it too, or its directory
+/// would stay behind.
+async fn end_when_told(mut signals: Signals, drain: Drain, time: Option<Duration>) {
+    let over = async {
+        match time {
+            Some(time) => tokio::time::sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(over);
+    let mut timed = time.is_some();
+    loop {
+        tokio::select! {
+            Told::End | Told::Hangup = signals.next() => end(&drain),
+            () = &mut over, if timed => {
+                timed = false;
+                drain.stop();
             }
         }
     }

@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use trunkline_config::{Config, Surroundings};
 use trunkline_server::control::ControlSocket;
 use trunkline_server::{DataDirectory, Drain, Drained, FileWatch, Server, tls_files};
 
 use self::changes::Changes;
 use self::reload::Reloader;
+use super::signals::{Signals, Told};
 use super::{Failure, print};
 use crate::logging::Logging;
 use crate::{banner, configuration, environment};
@@ -69,8 +69,7 @@ async fn serve(
     let drain = Drain::default();
     let server = start(found.config, surroundings, drain.clone())?;
     // Before anybody is told that we are here, so that whoever reads it may stop us properly.
-    let mut signals =
-        Signals::new().map_err(|error| Failure::other(format!("signals cannot be handled: {error}")))?;
+    let mut signals = Signals::new()?;
     let control =
         ControlSocket::open(&DataDirectory::socket(data.path()), found.file.as_deref()).map_err(|error| {
             Failure::configuration(format!("{error}: set data_directory to a shorter path on a local disk"))
@@ -92,7 +91,7 @@ async fn serve(
         tokio::select! {
             told = signals.next() => match told {
                 Told::End => break,
-                Told::Reload => reloader.on_hangup().await,
+                Told::Hangup => reloader.on_hangup().await,
             },
             changed = changes.next() => reloader.on_change(&changed).await,
         }
@@ -109,7 +108,7 @@ async fn serve(
                     drain.abort();
                 }
                 // There is nothing left to change.
-                Told::Reload => {}
+                Told::Hangup => {}
             },
         }
     };
@@ -142,37 +141,4 @@ pub(super) fn start(config: Config, surroundings: Surroundings, drain: Drain) ->
             Failure::other(error.to_string())
         }
     })
-}
-
-/// What a signal asks for.
-enum Told {
-    /// SIGTERM, SIGINT: the first drains, the second ends at once.
-    End,
-    /// SIGHUP.
-    Reload,
-}
-
-/// The signals that are listened to.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Told {
-        tokio::select! {
-            _ = self.terminate.recv() => Told::End,
-            _ = self.interrupt.recv() => Told::End,
-            _ = self.hangup.recv() => Told::Reload,
-        }
-    }
 }

@@ -58,17 +58,18 @@ impl Service {
         pool.ok_or_else(|| Fault::new(FaultKind::Unavailable, "this service has no credential"))
     }
 
-    /// Finds out what the selection has to know; as much of the body is read for that as it takes.
+    /// Finds out what the selection has to know; as much of the body is read for that as it takes. `session`: what the
+    /// headers say of it.
     pub(super) async fn ask(
         &self,
         authed: &Authed,
+        mut session: Option<String>,
         upload: &Upload,
         headers: &HeaderMap,
     ) -> Result<Asked, Fault> {
         let user = authed.user.as_deref();
         let pool = self.pool_of(user)?;
         self.check_fast_mode(user, pool, headers)?;
-        let mut session = self.provider.session(headers, &[]);
         let mut model = None;
         if authed.call.asks_model {
             let is_needed = pool.members().len() > 1;
