@@ -160,6 +160,15 @@ impl<const N: usize> BodyScan<N> {
         }
     }
 
+    /// Takes of the next piece what it needs to be [satisfied](Self::is_satisfied), and leaves the rest unread. Nothing may be
+    /// pushed after that.
+    pub fn push_until_satisfied(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && !self.is_satisfied() {
+            let used = self.step(bytes);
+            bytes = bytes.get(used..).unwrap_or_default();
+        }
+    }
+
     /// Takes at least one byte and says how many.
     fn step(&mut self, bytes: &[u8]) -> usize {
         let Some(&byte) = bytes.first() else { return 0 };

@@ -400,11 +400,13 @@ impl State {
             return Ok(());
         }
         self.scanned += chunk.len();
+        // Only who decides by the model has to know that it does not stand there twice.
+        let push = if self.strict { BodyScan::push } else { BodyScan::push_until_satisfied };
         match &mut self.decoder {
-            None => self.scan.push(chunk),
+            None => push(&mut self.scan, chunk),
             Some(decoder) => {
                 let scan = &mut self.scan;
-                let decoded = decoder.push(chunk, |piece| scan.push(piece));
+                let decoded = decoder.push(chunk, |piece| push(scan, piece));
                 // Unreadable for the log is no reason to refuse: the body is forwarded all the same.
                 if self.strict {
                     decoded?;

@@ -124,6 +124,20 @@ proptest! {
     }
 
     #[test]
+    fn what_is_left_unread_would_not_have_mattered(value in json(), size in 1_usize..40) {
+        let body = serde_json::to_vec(&value).unwrap();
+        let (mut whole, mut part) = (BodyScan::new(WANTED), BodyScan::new(WANTED));
+        for piece in body.chunks(size) {
+            whole.push(piece);
+            if !part.is_satisfied() {
+                part.push_until_satisfied(piece);
+            }
+        }
+        prop_assert_eq!((whole.found(0), whole.found(1)), (part.found(0), part.found(1)));
+        prop_assert_eq!(whole.is_satisfied(), part.is_satisfied());
+    }
+
+    #[test]
     fn any_bytes_in_any_pieces_are_survived_alike(body: Vec<u8>, size in 1_usize..9) {
         let mut whole = BodyScan::new(WANTED);
         whole.push(&body);
