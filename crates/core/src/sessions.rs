@@ -146,13 +146,35 @@ impl SessionTable {
     /// Notes that a request used a session's binding; whether it has one.
     pub fn touch(&mut self, key: &SessionKey, now: SystemTime) -> bool {
         self.expire(now);
+        self.index.get(key).copied().is_some_and(|at| self.use_at(at))
+    }
+
+    /// The same, unless it is bound to another credential or in another scope.
+    pub fn touch_if_bound_to(
+        &mut self,
+        key: &SessionKey,
+        credential: CredentialId,
+        scope: PoolScope,
+        now: SystemTime,
+    ) -> bool {
+        self.expire(now);
+        let latest = self.latest;
+        let is_it = |binding: &Binding| {
+            (binding.credential, binding.scope) == (credential, scope) && !has_expired(binding, latest)
+        };
+        let found = self.index.get(key).copied();
+        found.is_some_and(|at| self.slot(at).is_some_and(|slot| is_it(&slot.binding)) && self.use_at(at))
+    }
+
+    fn use_at(&mut self, at: u32) -> bool {
         let now = self.latest;
-        let Some(&at) = self.index.get(key) else { return false };
         let Some(slot) = self.slot_mut(at) else { return false };
         slot.binding.last_used = now;
         let is_stale = now.duration_since(slot.saved).is_ok_and(|age| age >= SAVE_AFTER);
-        links::unlink(&mut self.slots, &mut self.recency, RECENCY, at);
-        links::push_front(&mut self.slots, &mut self.recency, RECENCY, at);
+        if self.recency.first != at {
+            links::unlink(&mut self.slots, &mut self.recency, RECENCY, at);
+            links::push_front(&mut self.slots, &mut self.recency, RECENCY, at);
+        }
         if is_stale {
             self.note(at);
         }

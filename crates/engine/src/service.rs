@@ -245,7 +245,8 @@ impl Service {
             Err(fault) => return self.refuse(&fault, under, guard),
         };
         guard.count_for_service(&self.live.activity);
-        self.exchange(authed.call, asked, upload, under, parts.method, parts.headers, guard).await
+        // Large, and over when the answer begins: boxed, a connection does not hold room for it while it streams.
+        Box::pin(self.exchange(authed.call, asked, upload, under, parts.method, parts.headers, guard)).await
     }
 
     fn tell_usage(

@@ -260,6 +260,11 @@ impl Upload {
         )
     }
 
+    /// The model that it asks for, as far as the scanner has seen.
+    pub fn model(&self) -> Option<String> {
+        self.lock().scan.found(WANTED_MODEL).text().map(str::to_owned)
+    }
+
     /// Body for the next try: the kept part again, then what is still to come. `None` once something has been let go.
     pub fn next_try(self: &Arc<Self>) -> Option<UploadBody> {
         self.lock().keeping.then(|| UploadBody { upload: Arc::clone(self), next: 0 })

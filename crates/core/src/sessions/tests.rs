@@ -194,6 +194,7 @@ impl Model {
 enum Step {
     Bind(u8, u32, PoolScope),
     Touch(u8),
+    TouchIf(u8, u32, PoolScope),
     Unbind(u8),
     Drop(u32, Option<PoolScope>),
     Wait(u64),
@@ -206,6 +207,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..12_u8, 0..3_u32, scope.clone()).prop_map(|(session, credential, scope)| Step::Bind(session, credential, scope)),
         3 => (0..12_u8).prop_map(Step::Touch),
+        3 => (0..12_u8, 0..3_u32, scope.clone()).prop_map(|(session, credential, scope)| Step::TouchIf(session, credential, scope)),
         1 => (0..12_u8).prop_map(Step::Unbind),
         1 => (0..3_u32, prop::option::of(scope)).prop_map(|(credential, scope)| Step::Drop(credential, scope)),
         3 => (0..30 * HOUR).prop_map(Step::Wait),
@@ -254,6 +256,20 @@ proptest! {
                         model.bindings.push((name(session), Binding { last_used: now, ..binding }));
                     }
                     prop_assert_eq!(table.touch(&name(session), now), taken.is_some());
+                }
+                Step::TouchIf(session, credential, scope) => {
+                    model.expire(now);
+                    let binding = Binding { credential: CredentialId(credential), scope, last_used: now };
+                    let is_it = model
+                        .get(&name(session))
+                        .is_some_and(|found| (found.credential, found.scope) == (binding.credential, scope));
+                    if is_it {
+                        model.take(&name(session));
+                        model.bindings.push((name(session), binding));
+                    }
+                    let touched =
+                        table.touch_if_bound_to(&name(session), CredentialId(credential), scope, now);
+                    prop_assert_eq!(touched, is_it);
                 }
                 Step::Unbind(session) => {
                     table.expire(now);

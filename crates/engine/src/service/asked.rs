@@ -79,9 +79,8 @@ impl Service {
                 let reads = upload.read_for_routing(is_needed && session.is_none());
                 within_time(upload, reads).await.map_err(|_| slow_body())?.map_err(upload_fault)?;
             }
-            let (_, found, places) = upload.facts();
-            model = model.or_else(|| found.text().map(str::to_owned));
-            session = session.or_else(|| self.provider.session(&HeaderMap::new(), &places));
+            model = model.or_else(|| upload.model());
+            session = session.or_else(|| self.provider.session(&HeaderMap::new(), &upload.facts().2));
         }
         let key =
             session.and_then(|session| SessionKey::new(self.settings.id, user.map(|user| user.id), &session));

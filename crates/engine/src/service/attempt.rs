@@ -220,8 +220,7 @@ impl Service {
             Err(Unanswered::Lost { detail }) => return failed(What::Lost { detail }),
             Err(Unanswered::NoHead) => return failed(What::NoHead),
         };
-        let model =
-            || request.asked.model.clone().or_else(|| request.upload.facts().1.text().map(str::to_owned));
+        let model = || request.asked.model.clone().or_else(|| request.upload.model());
         match examine(self.provider, &mut answer, model, credential.is_api_key()).await {
             Examined::Fine => Came::Fine(answer),
             Examined::Lost => failed(What::Lost { detail: "the stream was cut before it began".to_owned() }),

@@ -150,8 +150,7 @@ impl Service {
         if let (Some(refusal), Some(answer)) = (refusal, answer)
             && matches!(verdict.effect, Effect::RateLimited { .. } | Effect::Blocked { .. })
         {
-            let model =
-                request.asked.model.clone().or_else(|| request.upload.facts().1.text().map(str::to_owned));
+            let model = request.asked.model.clone().or_else(|| request.upload.model());
             let (readings, refusal) = (readings(answer), refusal.clone());
             return live.tell_and_wait(Told::Refused { readings, refusal, model }).await;
         }

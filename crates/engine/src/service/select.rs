@@ -130,12 +130,8 @@ impl Service {
         let was_bound = asked.session.as_ref().is_some_and(|session| {
             let scope = request.pool_scope();
             let mut table = self.settings.bindings.table();
-            let is_bound = table
-                .get(session, now)
-                .is_some_and(|bound| bound.credential == credential.id() && bound.scope == scope);
-            if is_bound {
-                table.touch(session, now);
-            } else {
+            let is_bound = table.touch_if_bound_to(session, credential.id(), scope, now);
+            if !is_bound {
                 table.bind(session.clone(), credential.id(), scope, now);
             }
             is_bound

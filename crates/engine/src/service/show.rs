@@ -1,10 +1,11 @@
 //! What a client is shown of its pool's limits (limits.md, *Rate-limit headers that a client sees*).
 
-use std::hash::{DefaultHasher, Hasher as _};
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use foldhash::fast::FixedState;
 use http::{HeaderName, HeaderValue, StatusCode};
 use trunkline_core::limits::{Aggregate, Caps, Member, MemberKind, NoCandidate, View, Weight};
 use trunkline_core::provider::OwnAnswer;
@@ -35,7 +36,7 @@ impl Service {
         let is_429 = status == StatusCode::TOO_MANY_REQUESTS;
         let pool = &asked.pool;
         let seen = seen(pool, asked.user_name(), now);
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = FixedState::default().build_hasher();
         for seen in &seen {
             hasher.write_u64(seen.current.version);
         }
