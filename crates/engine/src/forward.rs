@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -80,6 +80,8 @@ pub(crate) struct Answer {
     pub(crate) read_ahead: VecDeque<Frame<Bytes>>,
     /// Whether the provider cut it meanwhile.
     pub(crate) was_cut: bool,
+    /// When its head came.
+    pub(crate) at: SystemTime,
 }
 
 /// Who was waited for too long.
@@ -138,7 +140,8 @@ pub(crate) async fn forward(
     let taken = reused.then(Instant::now);
     match within_time(upload, exchange(connection, request)).await {
         Ok(Ok((response, source))) => {
-            Ok(Answer { response, source, read_ahead: VecDeque::new(), was_cut: false })
+            let at = SystemTime::now();
+            Ok(Answer { response, source, read_ahead: VecDeque::new(), was_cut: false, at })
         }
         Ok(Err(error)) => {
             if let Some(error) = upload.failure() {

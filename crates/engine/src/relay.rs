@@ -96,7 +96,7 @@ impl Relay {
         record: Option<Box<Record>>,
         guard: RequestGuard,
     ) -> Self {
-        let Answer { response, source, read_ahead, was_cut } = answer;
+        let Answer { response, source, read_ahead, was_cut, at: _ } = answer;
         let (connection, stream) = match source {
             Source::Http1(connection) => (Some(connection), None),
             Source::Http2(permit) => (None, Some(permit)),

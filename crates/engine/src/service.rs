@@ -336,7 +336,7 @@ impl Service {
             OWN_HEADERS,
         );
         if shows && !passthrough {
-            for (name, value) in self.shown_headers(asked, status).headers() {
+            for (name, value) in self.shown_headers(asked, status, answer.at).headers() {
                 response_headers.insert(name, value.clone());
             }
         }

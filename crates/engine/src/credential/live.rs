@@ -15,6 +15,7 @@ use trunkline_core::limits::{Caps, Windows};
 use trunkline_core::login::Plan;
 use trunkline_core::provider::{PreparedAuthorization, Provider};
 use trunkline_core::secret::TokenDigest;
+use trunkline_core::selection::{Fact, Scope};
 
 use super::current::Current;
 use super::keeper::{Keeper, Refused};
@@ -212,12 +213,27 @@ impl LiveCredential {
         }
     }
 
+    /// What to authenticate with, if that is good at `now`.
+    pub(crate) fn held(&self, now: SystemTime) -> Option<Arc<Held>> {
+        self.current.load().held(now).map(Arc::clone)
+    }
+
+    /// Whether anything that is known to be in the way concerns some models only; of what is over that may still be said.
+    pub(crate) fn may_be_limited_by_model(&self) -> bool {
+        self.current.load().facts_published().iter().any(|fact| {
+            matches!(
+                fact,
+                Fact::RateLimited { scope: Scope::ModelFamily(_), .. }
+                    | Fact::Capped { scope: Scope::ModelFamily(_), .. }
+            )
+        })
+    }
+
     /// What to authenticate with now, once a refresh that is under way has ended; or why there is nothing: tags and
     /// reasons only, no paths.
     pub async fn authorization(&self) -> Result<Arc<Held>, NotReady> {
-        let now = SystemTime::now();
-        if let Some(held) = self.current.load().held(now) {
-            return Ok(Arc::clone(held));
+        if let Some(held) = self.held(SystemTime::now()) {
+            return Ok(held);
         }
         let waited = tokio::time::timeout(REFRESH_PATIENCE, self.settled()).await;
         waited

@@ -1,18 +1,18 @@
 //! What selection has to know of a request, and how that is found out.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::HeaderMap;
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::glob;
 use trunkline_core::ids::CredentialId;
 use trunkline_core::scan::{Found, Progress};
-use trunkline_core::selection::{Fact, RequestFacts, Scope, Transport};
+use trunkline_core::selection::{RequestFacts, Transport};
 use trunkline_core::sessions::SessionKey;
 
 use super::authenticate::Authed;
-use super::pool::{Pool, Seen};
+use super::pool::Pool;
 use super::{FastMode, Service, User};
 use crate::forward::{slow_body, upload_fault, within_time};
 use crate::upload::Upload;
@@ -131,16 +131,7 @@ impl Service {
 
 /// Whether one of them is at a limit that only some models are about.
 fn is_limited_by_model(pool: &Pool) -> bool {
-    let now = SystemTime::now();
-    pool.members().iter().any(|member| {
-        Seen::new(member, now).facts().iter().any(|fact| {
-            matches!(
-                fact,
-                Fact::RateLimited { scope: Scope::ModelFamily(_), .. }
-                    | Fact::Capped { scope: Scope::ModelFamily(_), .. }
-            )
-        })
-    })
+    pool.members().iter().any(|member| member.live().may_be_limited_by_model())
 }
 
 fn unreadable(message: &'static str) -> Fault {

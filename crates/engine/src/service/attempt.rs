@@ -132,19 +132,18 @@ impl Service {
     ) -> Ended {
         let mut again: Option<(Arc<Credential>, bool)> = None;
         loop {
-            let (credential, fresh) = match again.take() {
-                Some(again) => again,
+            let (credential, fresh, now) = match again.take() {
+                Some((credential, fresh)) => (credential, fresh, SystemTime::now()),
                 None => match self.pick(request.asked, tries).await {
-                    Ok(credential) => {
+                    Ok((credential, now)) => {
                         guard.count_for_credential(credential.activity());
                         tries.last = Some(Arc::clone(credential.tag()));
-                        (credential, false)
+                        (credential, false, now)
                     }
                     Err(none) => return finish(tries, Some(none)),
                 },
             };
-            let held = credential.live().current().held(SystemTime::now()).map(Arc::clone);
-            let held = match held {
+            let held = match credential.live().held(now) {
                 Some(held) => Ok(held),
                 None => credential.live().authorization().await,
             };
@@ -275,8 +274,8 @@ impl Service {
     /// An answer goes to the client: what that says of the credentials, and of the session's binding.
     fn on_passed_on(&self, asked: &Asked, tries: &Tries, answer: &Answer, credential: &Arc<Credential>) {
         let status = answer.response.status();
+        let now = answer.at;
         if status.is_success() {
-            let now = SystemTime::now();
             credential.live().on_answered(true);
             credential.live().on_headers(self.provider, status, answer.response.headers(), now);
             for suspect in tries.suspects.iter().filter(|suspect| suspect.id() != credential.id()) {
@@ -287,7 +286,6 @@ impl Service {
             && !tries.tried.is_empty()
             && moves_binding(tries.was_bound, tries.has_hopped)
         {
-            let now = SystemTime::now();
             let mut table = self.settings.bindings.table();
             if table.get(session, now).is_none_or(|bound| bound.credential != credential.id()) {
                 let scope = asked.facts(&[], false).pool_scope();

@@ -35,12 +35,12 @@ pub(super) enum Selected {
 }
 
 impl Service {
-    /// Picks a credential that has not been tried yet, waiting for one as long as the request may.
+    /// Picks a credential that has not been tried yet, waiting for one as long as the request may; and when it was picked.
     pub(super) async fn pick(
         &self,
         asked: &Asked,
         tries: &mut Tries,
-    ) -> Result<Arc<Credential>, NoCandidate> {
+    ) -> Result<(Arc<Credential>, SystemTime), NoCandidate> {
         let mut has_awaited = false;
         loop {
             let now = SystemTime::now();
@@ -49,7 +49,7 @@ impl Service {
                     if tries.tried.is_empty() {
                         tries.was_bound = was_bound;
                     }
-                    return Ok(credential);
+                    return Ok((credential, now));
                 }
                 Selected::Await(refreshing) => {
                     has_awaited = true;

@@ -30,9 +30,8 @@ pub(super) struct Shown {
 }
 
 impl Service {
-    /// The headers for an answer of the provider's.
-    pub(super) fn shown_headers(&self, asked: &Asked, status: StatusCode) -> Arc<Shown> {
-        let now = SystemTime::now();
+    /// The headers for an answer of the provider's that came at `now`.
+    pub(super) fn shown_headers(&self, asked: &Asked, status: StatusCode, now: SystemTime) -> Arc<Shown> {
         let is_429 = status == StatusCode::TOO_MANY_REQUESTS;
         let pool = &asked.pool;
         let seen = seen(pool, asked.user_name(), now);
