@@ -51,18 +51,18 @@ pub(super) struct User {
 }
 
 /// One credential with its numbers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Credential {
     pub(super) tag: &'static str,
     pub(super) kind: &'static str,
     /// Requests with this credential that the simulated provider saw.
     pub(super) served: usize,
     /// The percent of its window that is used; `None` for one without limits.
-    pub(super) used: Option<u64>,
+    pub(super) used: Option<f64>,
 }
 
 /// Everything that is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Numbers {
     pub(super) users: Vec<User>,
     pub(super) credentials: Vec<Credential>,
@@ -124,7 +124,7 @@ pub(super) fn table(numbers: &Numbers) -> String {
     }
     let _ = writeln!(text, "{:<12} {:>8} {:>10}  which is", "credential", "served", "used");
     for credential in &numbers.credentials {
-        let used = credential.used.map_or_else(|| "no limit".to_owned(), |used| format!("{used} %"));
+        let used = credential.used.map_or_else(|| "no limit".to_owned(), |used| format!("{used:.0} %"));
         let (tag, served, kind) = (credential.tag, credential.served, credential.kind);
         let _ = writeln!(text, "{tag:<12} {served:>8} {used:>10}  {kind}");
     }
@@ -152,7 +152,7 @@ pub(super) fn line(numbers: &Numbers) -> String {
         let separator = if at == 0 { "" } else { "," };
         let _ = write!(text, "{separator} {} of {}", credential.served, credential.tag);
         if let Some(used) = credential.used {
-            let _ = write!(text, " ({used} % used)");
+            let _ = write!(text, " ({used:.0} % used)");
         }
     }
     text.push('\n');
@@ -168,7 +168,7 @@ pub(super) fn over(text: &str, above: usize) -> String {
 /// A credential as the simulated provider has it now.
 fn credential(api: &ClaudeApi, account: &Account) -> Credential {
     let Account { tag, kind, percent } = *account;
-    let used = percent.map(|_| (api.limits(tag).five_hour * 100.0).round() as u64);
+    let used = percent.map(|_| api.limits(tag).five_hour * 100.0);
     Credential { tag, kind, served: api.served(tag), used }
 }
 

@@ -17,8 +17,8 @@ fn numbers(seconds: u64) -> Numbers {
             user("eve", 0, 0, None),
         ],
         credentials: vec![
-            credential("login", "login file", 12, Some(48)),
-            credential("token", "OAuth token", 10, Some(100)),
+            credential("login", "login file", 12, Some(48.0)),
+            credential("token", "OAuth token", 10, Some(100.0)),
             credential("key", "API key", 2, None),
         ],
         after: Duration::from_secs(seconds),
