@@ -16,6 +16,8 @@ pub enum FaultKind {
     Permission,
     /// No such path, or a model that the user's credential does not serve.
     NotFound,
+    /// A WebSocket that nothing can carry: the client takes to HTTP.
+    UpgradeRequired,
     /// The client took too long to send its request.
     RequestTimeout,
     /// The body is over `max_body`.
@@ -40,6 +42,7 @@ impl FaultKind {
             Self::Authentication => StatusCode::UNAUTHORIZED,
             Self::Permission => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -64,6 +67,7 @@ impl FaultKind {
             Self::Authentication => "authentication",
             Self::Permission => "permission",
             Self::NotFound => "not_found",
+            Self::UpgradeRequired => "upgrade_required",
             Self::RequestTimeout => "request_timeout",
             Self::BodyTooLarge => "body_too_large",
             Self::HeadTooLarge => "head_too_large",

@@ -49,6 +49,8 @@ pub enum RefusedFor {
     Permission,
     /// 404 `not_found_error`: the client then offers another model.
     Model,
+    /// 400: such a request is for API keys alone.
+    NoApiKey,
     /// 426, on which the client takes to HTTP.
     Transport,
 }
@@ -61,6 +63,7 @@ impl RefusedFor {
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Permission => StatusCode::FORBIDDEN,
             Self::Model => StatusCode::NOT_FOUND,
+            Self::NoApiKey => StatusCode::BAD_REQUEST,
             Self::Transport => StatusCode::UPGRADE_REQUIRED,
         }
     }
@@ -112,6 +115,7 @@ pub fn refuse(none: &NoCandidate, user: Option<&str>, model: Option<&str>, now: 
     match none.why {
         WhyNone::NotForUser => plain(RefusedFor::Permission),
         WhyNone::NotForModel => plain(RefusedFor::Model),
+        WhyNone::NoApiKey => plain(RefusedFor::NoApiKey),
         WhyNone::NotForTransport => plain(RefusedFor::Transport),
         WhyNone::AllLimited | WhyNone::SomeLimited => Refused {
             reason: RefusedFor::Limit,

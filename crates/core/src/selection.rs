@@ -77,6 +77,8 @@ pub enum Standing<'a> {
     NotForUser,
     /// It does not serve this model.
     NotForModel,
+    /// It is no API key, and the request is for those alone.
+    NoApiKey,
     /// It cannot carry a WebSocket.
     NotForTransport,
     /// It can.
@@ -223,6 +225,9 @@ fn standing<'a>(
     }
     if request.model.is_some_and(|model| !glob::admits(candidate.models, model)) {
         return Standing::NotForModel;
+    }
+    if request.needs_api_key && candidate.kind != CredentialKind::ApiKey {
+        return Standing::NoApiKey;
     }
     if request.transport == Transport::WebSocket && !candidate.carries_websocket {
         return Standing::NotForTransport;

@@ -31,7 +31,7 @@ use trunkline_core::selection::CredentialKind;
 use trunkline_core::provider::Provider;
 
 use crate::activity::Activity;
-use crate::upstream::Upstream;
+use crate::upstream::Endpoints;
 
 /// A credential of a service, as one configuration has it.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub struct CredentialSettings {
     /// Its name.
     pub tag: Arc<str>,
     /// Where its requests go.
-    pub upstream: Arc<Upstream>,
+    pub endpoints: Endpoints,
     /// The models it may serve, as globs; empty: all.
     pub models: Vec<String>,
     /// The names of the users who may use it, if not all may.
@@ -96,13 +96,13 @@ impl Credential {
     }
 
     /// Where its requests go.
-    pub fn upstream(&self) -> &Arc<Upstream> {
-        &self.settings.upstream
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.settings.endpoints
     }
 
-    /// Whether it is a key, which has no windows and costs money.
+    /// Whether it is a key, which has no windows and costs money: by its own, or as what stands in its login file now.
     pub fn is_api_key(&self) -> bool {
-        matches!(self.live.source(), CredentialSource::ApiKey(_))
+        self.live.is_api_key()
     }
 
     /// What it is to the selection.

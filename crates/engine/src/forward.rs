@@ -19,7 +19,7 @@ use trunkline_core::provider::Provider;
 use crate::client_connection::ClientConnection;
 use crate::credential::{Credential, Held};
 use crate::upload::{Upload, UploadError, Waiting};
-use crate::upstream::{Connection, Source, dial, exchange};
+use crate::upstream::{Connection, Origin, Source, Upstream, dial, exchange};
 
 /// A request as it goes out, apart from its body. Not `Debug`: the user's token is among the headers.
 pub(crate) struct Outgoing<'a> {
@@ -75,6 +75,8 @@ impl Outgoing<'_> {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) response: Response<Incoming>,
+    /// Where it came from, which takes its connection back.
+    pub(crate) upstream: Arc<Upstream>,
     pub(crate) source: Source,
     /// What of its body has been read already, to be handed on before the rest.
     pub(crate) read_ahead: VecDeque<Frame<Bytes>>,
@@ -127,21 +129,22 @@ pub(crate) async fn forward(
     client: &Arc<ClientConnection>,
     fresh: bool,
 ) -> Result<Answer, Unanswered> {
-    let connection = credential
-        .upstream()
+    let target = provider.upstream_target(outgoing.target.as_str(), held.kind());
+    let upstream = credential.endpoints().at(target.base);
+    let connection = upstream
         .connect(fresh)
         .await
         .map_err(|error| Unanswered::NotSent { is_stale: false, detail: error.to_string() })?;
     let reused = match &connection {
         Connection::Http1 { reused, .. } | Connection::Http2 { reused, .. } => *reused,
     };
-    let request = request_for(provider, credential, held, outgoing, upload, client, &connection)
-        .map_err(Unanswered::Fault)?;
+    let way = Way { origin: upstream.origin(), path: target.target, connection: &connection };
+    let request = request_for(provider, &way, held, outgoing, upload, client).map_err(Unanswered::Fault)?;
     let taken = reused.then(Instant::now);
     match within_time(upload, exchange(connection, request)).await {
         Ok(Ok((response, source))) => {
-            let at = SystemTime::now();
-            Ok(Answer { response, source, read_ahead: VecDeque::new(), was_cut: false, at })
+            let (upstream, at) = (Arc::clone(upstream), SystemTime::now());
+            Ok(Answer { response, upstream, source, read_ahead: VecDeque::new(), was_cut: false, at })
         }
         Ok(Err(error)) => {
             if let Some(error) = upload.failure() {
@@ -203,17 +206,24 @@ pub(crate) fn upload_fault(error: UploadError) -> Fault {
     Fault::new(kind, error.to_string())
 }
 
+/// Where a request goes.
+struct Way<'a> {
+    origin: &'a Origin,
+    /// Path and query below the base URL.
+    path: &'a str,
+    connection: &'a Connection,
+}
+
 fn request_for(
     provider: &'static dyn Provider,
-    credential: &Credential,
+    way: &Way<'_>,
     held: &Held,
     outgoing: &Outgoing<'_>,
     upload: &Arc<Upload>,
     client: &Arc<ClientConnection>,
-    connection: &Connection,
 ) -> Result<Request<crate::upload::UploadBody>, Fault> {
-    let origin = credential.upstream().origin();
-    let is_http2 = matches!(connection, Connection::Http2 { .. });
+    let origin = way.origin;
+    let is_http2 = matches!(way.connection, Connection::Http2 { .. });
     let body = upload.next_try().ok_or_else(|| {
         Fault::new(
             FaultKind::UpstreamConnection,
@@ -222,9 +232,16 @@ fn request_for(
     })?;
     let mut request = Request::new(body);
     *request.method_mut() = outgoing.method.clone();
-    *request.uri_mut() = origin
-        .target(&outgoing.target, is_http2)
-        .map_err(|_| Fault::new(FaultKind::InvalidRequest, "the request target is not valid"))?;
+    let invalid = || Fault::new(FaultKind::InvalidRequest, "the request target is not valid");
+    let other;
+    // Nearly always it goes on as it is.
+    let path = if way.path == outgoing.target.as_str() {
+        &outgoing.target
+    } else {
+        other = way.path.parse().map_err(|_| invalid())?;
+        &other
+    };
+    *request.uri_mut() = origin.target(path, is_http2).map_err(|_| invalid())?;
     *request.headers_mut() = outgoing.headers(provider, held, !is_http2, upload.length());
     if is_http2 {
         *request.version_mut() = http::Version::HTTP_2;

@@ -21,7 +21,7 @@ use crate::credential::{Credential, Told};
 use crate::forward::Answer;
 use crate::record::{Outcome, Record};
 use crate::upload::Upload;
-use crate::upstream::{Http1, Source, StreamPermit};
+use crate::upstream::{Http1, Source, StreamPermit, Upstream};
 
 /// Most that is merged into one write.
 const MAX_MERGE: usize = 64 * 1024;
@@ -59,6 +59,8 @@ pub enum ResponseBody {
 #[derive(Debug)]
 pub struct Relay {
     incoming: Incoming,
+    /// Takes the connection back.
+    upstream: Arc<Upstream>,
     connection: Option<Box<Http1>>,
     _stream: Option<StreamPermit>,
     credential: Arc<Credential>,
@@ -96,13 +98,14 @@ impl Relay {
         record: Option<Box<Record>>,
         guard: RequestGuard,
     ) -> Self {
-        let Answer { response, source, read_ahead, was_cut, at: _ } = answer;
+        let Answer { response, upstream, source, read_ahead, was_cut, at: _ } = answer;
         let (connection, stream) = match source {
             Source::Http1(connection) => (Some(connection), None),
             Source::Http2(permit) => (None, Some(permit)),
         };
         Self {
             incoming: response.into_body(),
+            upstream,
             connection,
             _stream: stream,
             credential,
@@ -269,7 +272,7 @@ impl Relay {
     fn end(&mut self) {
         self.state = State::Ended;
         if let Some(connection) = self.connection.take() {
-            self.credential.upstream().put_back(connection);
+            self.upstream.put_back(connection);
         }
         if let Some(mut record) = self.record.take() {
             record.bytes_out = self.bytes_out;

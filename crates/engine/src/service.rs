@@ -14,6 +14,7 @@ mod own;
 mod pool;
 mod select;
 mod show;
+mod socket;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -209,6 +210,9 @@ impl Service {
                 return own::answer(self.provider.hello(), &under, guard);
             }
             Ok(accept::Accepted::Api(accepted)) => accepted,
+            Ok(accept::Accepted::Socket(call)) => {
+                return self.open_socket(&parts.headers, call, address, under, guard).await;
+            }
             Err(fault) => return self.refuse(&fault, under, guard),
         };
         let authed = match self.authenticate(&parts.headers, accepted, address).await {

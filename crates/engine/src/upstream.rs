@@ -5,6 +5,7 @@
 //! a stream. An HTTP/2 connection is shared by many answers and has a task.
 
 pub(crate) mod dial;
+mod endpoints;
 mod http1;
 mod http2;
 mod origin;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 
 pub use dial::DialError;
+pub use endpoints::Endpoints;
 pub use http1::Http1;
 pub use http2::StreamPermit;
 pub use origin::Origin;

@@ -12,6 +12,7 @@ use trunkline_core::client_address::Network;
 use trunkline_core::ids::ServiceId;
 use trunkline_core::provider::Provider;
 use trunkline_core::provider::claude::Claude;
+use trunkline_core::provider::codex::Codex;
 use trunkline_engine::bindings::Bindings;
 use trunkline_engine::credential::{
     Credential, CredentialSettings, CredentialSource, LiveCredential, LoginFile, Ways,
@@ -19,6 +20,7 @@ use trunkline_engine::credential::{
 use trunkline_engine::service::{FastMode, Pool, Service, ServiceSettings, User};
 use trunkline_engine::state_changes::StateChanges;
 use trunkline_engine::upload::{ReplayBudget, UploadLimits};
+use trunkline_engine::upstream::Endpoints;
 use trunkline_engine::upstream::tls::SystemAuthorities;
 
 use trunkline_login_store::{KeychainItem, LockProtocol};
@@ -28,9 +30,6 @@ use crate::upstreams::Upstreams;
 /// A configuration that passed its checks and still cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {
-    /// The provider of this service is not part of this version.
-    #[error("service {0}: this kind of service is not available in this version")]
-    Provider(String),
     /// A value that the HTTP library refuses.
     #[error("service {service}: {what}")]
     Value {
@@ -91,10 +90,10 @@ fn locks(provider: ProviderKind, location: &LoginLocation) -> LockProtocol {
 }
 
 /// The one place that knows which providers there are.
-fn provider(kind: ProviderKind) -> Option<&'static dyn Provider> {
+fn provider(kind: ProviderKind) -> &'static dyn Provider {
     match kind {
-        ProviderKind::Claude => Some(&Claude),
-        ProviderKind::Codex => None,
+        ProviderKind::Claude => &Claude,
+        ProviderKind::Codex => &Codex,
     }
 }
 
@@ -118,7 +117,7 @@ pub(crate) fn service(
     parts: &Parts<'_>,
     used: &mut Upstreams,
 ) -> Result<Arc<Service>, AssembleError> {
-    let provider = provider(config.provider).ok_or_else(|| AssembleError::Provider(config.tag.clone()))?;
+    let provider = provider(config.provider);
     let bad = |what: String| AssembleError::Value { service: config.tag.clone(), what };
     let bindings = &parts.common.bindings;
     let id = bindings.service(&config.tag);
@@ -136,8 +135,13 @@ pub(crate) fn service(
             used.take_over_or_make(credential, url, config.timeouts.connect, parts.upstreams, parts.common)
                 .map_err(bad)
         };
-        let upstream = upstream_at(&credential.upstream.api_url)?;
-        let token = upstream_at(&credential.upstream.token_url)?;
+        let urls = &credential.upstream;
+        let endpoints = Endpoints {
+            api: upstream_at(&urls.api_url)?,
+            openai: urls.openai_url.as_ref().map(&mut upstream_at).transpose()?,
+            usage: urls.usage_url.as_ref().map(&mut upstream_at).transpose()?,
+        };
+        let token = upstream_at(&urls.token_url)?;
         let source = match &credential.kind {
             CredentialKind::LoginFile(location) => CredentialSource::LoginFile(LoginFile {
                 path: location.path.clone(),
@@ -156,7 +160,7 @@ pub(crate) fn service(
         live.set_ways(Ways {
             service: config.tag.as_str().into(),
             tag: credential.tag.as_str().into(),
-            api: Arc::clone(&upstream),
+            endpoints: endpoints.clone(),
             token,
             wants_plan: credential.weight.is_none() && config.credentials.len() > 1,
             user_agent: HeaderValue::try_from(user_agent)
@@ -168,7 +172,7 @@ pub(crate) fn service(
         let settings = CredentialSettings {
             id: bindings.credential(id, &credential.tag),
             tag: credential.tag.as_str().into(),
-            upstream,
+            endpoints,
             models: credential.models.clone(),
             users: credential.users.as_ref().map(|users| users.iter().filter_map(name).collect()),
             weight: credential.weight,

@@ -259,6 +259,7 @@ impl<'w> World<'w> {
             external_credential: None,
             model: Some(if state.spec.is_family { "claude-opus-4-8" } else { "claude-sonnet-5" }),
             transport: Transport::Http,
+            needs_api_key: false,
             session: Some(&state.key),
             tried,
             has_awaited_refresh: false,

@@ -8,6 +8,8 @@ mod canary;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod codex_http;
+#[cfg(test)]
 mod cuts;
 #[cfg(test)]
 mod demo;

@@ -29,6 +29,9 @@ pub(super) fn message(
         WhyNone::NotForModel => {
             format!("No credential{whose} serves the model {}.", model.as_deref().unwrap_or("asked for"))
         }
+        WhyNone::NoApiKey => {
+            format!("Such requests are for API keys alone, and no credential{whose} is one.")
+        }
         WhyNone::NotForTransport => format!("No credential{whose} can carry a WebSocket."),
         WhyNone::AllLimited | WhyNone::SomeLimited => {
             let what = match (&none.limited_family, model) {

@@ -240,10 +240,13 @@ impl LoginFormat for Codex {
     }
 
     fn authorization_check(&self, authorization: &Authorization) -> Option<Probe> {
-        let (Authorization::OAuth(token) | Authorization::ApiKey(token)) = authorization;
+        let (token, target) = match authorization {
+            Authorization::OAuth(token) => (token, ProbeTarget::Api("/models")),
+            Authorization::ApiKey(key) => (key, ProbeTarget::OpenAi("/v1/models")),
+        };
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, bearer(token)?);
-        Some(Probe { target: ProbeTarget::Api("/v1/models"), headers })
+        Some(Probe { target, headers })
     }
 
     /// The plan is in the id token, and in every usage poll.

@@ -15,8 +15,10 @@ use crate::refresh::{AccountFacts, AnswerError, REFUSING_CODES, RefreshAnswer, R
 /// Where a request of our own goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeTarget {
-    /// This path under the credential's `api_url` (an API key of Codex: `openai_url`).
+    /// This path under the credential's `api_url`.
     Api(&'static str),
+    /// This path under its `openai_url`.
+    OpenAi(&'static str),
     /// The service's `usage_url`.
     UsageUrl,
 }

@@ -161,6 +161,8 @@ pub struct RequestFacts<'a> {
     pub model: Option<&'a str>,
     /// What it travels in.
     pub transport: Transport,
+    /// Whether only an API key can serve it ([`Route::ForwardWithApiKey`](crate::provider::Route::ForwardWithApiKey)).
+    pub needs_api_key: bool,
     /// Its session, if it names one.
     pub session: Option<&'a SessionKey>,
     /// The credentials that were tried for it. They are not picked again.

@@ -71,6 +71,7 @@ impl WhyNone {
         match self {
             Self::NotForUser => "not_for_user",
             Self::NotForModel => "not_for_model",
+            Self::NoApiKey => "no_api_key",
             Self::NotForTransport => "not_for_transport",
             Self::AllLimited => "all_limited",
             Self::SomeLimited => "some_limited",
@@ -84,6 +85,7 @@ fn state(standing: Standing<'_>) -> String {
     match standing {
         Standing::NotForUser => "not for this user".to_owned(),
         Standing::NotForModel => "not for this model".to_owned(),
+        Standing::NoApiKey => "is no API key".to_owned(),
         Standing::NotForTransport => "carries no WebSocket".to_owned(),
         Standing::Usable => "usable".to_owned(),
         Standing::UsableAtCost => "usable at a cost".to_owned(),

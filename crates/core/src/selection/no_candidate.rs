@@ -15,6 +15,8 @@ pub enum WhyNone {
     NotForUser,
     /// None that the user may use serves the model.
     NotForModel,
+    /// None of those is an API key, and the request is for those alone.
+    NoApiKey,
     /// None of those can carry a WebSocket.
     NotForTransport,
     /// All are at a limit.
@@ -79,7 +81,9 @@ pub(super) fn explain_none(
     let mut reasons = Vec::new();
     for (candidate, one) in pool.candidates.iter().zip(assessed) {
         let state = match one.standing {
-            Standing::NotForUser | Standing::NotForModel | Standing::NotForTransport => continue,
+            Standing::NotForUser | Standing::NotForModel | Standing::NoApiKey | Standing::NotForTransport => {
+                continue;
+            }
             Standing::Usable | Standing::UsableAtCost | Standing::PollFailed => {
                 counts.tried += 1;
                 "tried".to_owned()
@@ -134,6 +138,8 @@ fn why(assessed: &[Assessment<'_>], counts: Counts) -> WhyNone {
         // The furthest that any of them came.
         return if assessed.iter().any(|one| one.standing == Standing::NotForTransport) {
             WhyNone::NotForTransport
+        } else if assessed.iter().any(|one| one.standing == Standing::NoApiKey) {
+            WhyNone::NoApiKey
         } else if assessed.iter().any(|one| one.standing == Standing::NotForModel) {
             WhyNone::NotForModel
         } else {

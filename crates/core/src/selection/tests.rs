@@ -70,6 +70,7 @@ const REQUEST: RequestFacts<'static> = RequestFacts {
     external_credential: None,
     model: Some("claude-opus-4-8"),
     transport: Transport::Http,
+    needs_api_key: false,
     session: None,
     tried: &[],
     has_awaited_refresh: false,
@@ -322,6 +323,18 @@ fn who_may_use_what() {
     let no_socket = Candidate { carries_websocket: false, ..login(0, 0.0) };
     let socket = RequestFacts { transport: Transport::WebSocket, ..REQUEST };
     assert_eq!(none(&[no_socket, haiku], &socket).why, WhyNone::NotForTransport);
+}
+
+#[test]
+fn what_is_for_keys_alone_goes_to_no_login() {
+    let request = RequestFacts { needs_api_key: true, ..REQUEST };
+    for strategy in [LeastUsed, RoundRobin, Random, Fallback] {
+        assert_eq!(picked(strategy, &[login(0, 0.0), key(1)], &request), Some(1), "{strategy:?}");
+    }
+    assert_eq!(none(&[login(0, 0.0)], &request).why, WhyNone::NoApiKey);
+    // A key that cannot serve now is another matter.
+    let limited = with(key(1), vec![limited(Window::FiveHour, Some(1.0))]);
+    assert_eq!(none(&[login(0, 0.0), limited], &request).why, WhyNone::AllLimited);
 }
 
 #[test]

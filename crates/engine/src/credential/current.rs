@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use trunkline_core::availability::{Availability, Facts};
 use trunkline_core::limits::credential_state::{capped_windows, family};
 use trunkline_core::limits::{BaseWindow, Caps, Claim, Limited, Standing, Windows};
-use trunkline_core::login::Plan;
+use trunkline_core::login::{LoginKind, Plan};
 use trunkline_core::selection::{BlockReason, Fact, Scope, Window, WindowUse};
 
 use super::live::Held;
@@ -53,6 +53,11 @@ impl Current {
         let listed_until = facts.next_moment(now, &capped).map_or(far, |at| at.min(far));
         let version = VERSION.fetch_add(1, Ordering::Relaxed);
         Self { facts, held, refresh_problem, token_until, windows, caps, plan, listed, listed_until, version }
+    }
+
+    /// Whether what it authenticates with is an API key.
+    pub(crate) fn is_api_key(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.kind() == LoginKind::ApiKey)
     }
 
     /// What to authenticate with, if that is good at `now`.

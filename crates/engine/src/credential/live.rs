@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use trunkline_core::auth_recovery::{Outcome, Tries};
 use trunkline_core::availability::{Availability, BlockReason, Change, RequestEnd};
 use trunkline_core::limits::{Caps, Windows};
-use trunkline_core::login::Plan;
+use trunkline_core::login::{LoginKind, Plan};
 use trunkline_core::provider::{PreparedAuthorization, Provider};
 use trunkline_core::secret::TokenDigest;
 use trunkline_core::selection::{Fact, Scope};
@@ -23,7 +23,7 @@ use super::source::CredentialSource;
 use super::told::{MAX_TOLD, Message, Told};
 use crate::activity::Activity;
 use crate::state_changes::{StateChange, StateChanges, StateCounts};
-use crate::upstream::Upstream;
+use crate::upstream::{Endpoints, Upstream};
 
 /// How long a request waits for a refresh that is under way (credentials.md).
 const REFRESH_PATIENCE: Duration = Duration::from_secs(15);
@@ -71,8 +71,8 @@ pub struct Ways {
     pub service: Arc<str>,
     /// The credential's tag.
     pub tag: Arc<str>,
-    /// The provider's API.
-    pub api: Arc<Upstream>,
+    /// The provider's addresses.
+    pub endpoints: Endpoints,
     /// The token endpoint.
     pub token: Arc<Upstream>,
     /// Our own `User-Agent`.
@@ -92,6 +92,13 @@ pub struct Held {
     pub authorization: PreparedAuthorization,
     /// What tells the token from others.
     pub token: TokenDigest,
+}
+
+impl Held {
+    /// What kind of access it gives.
+    pub(crate) fn kind(&self) -> LoginKind {
+        if self.authorization.is_oauth { LoginKind::OAuth } else { LoginKind::ApiKey }
+    }
 }
 
 /// Why there is nothing to authenticate with now.
@@ -129,6 +136,15 @@ impl LiveCredential {
     /// What it was made of.
     pub fn source(&self) -> &CredentialSource {
         &self.source
+    }
+
+    /// Whether it is an API key, or its login file holds one instead of a login.
+    pub fn is_api_key(&self) -> bool {
+        match &self.source {
+            CredentialSource::ApiKey(_) => true,
+            CredentialSource::OAuthToken(_) => false,
+            CredentialSource::LoginFile(_) => self.current.load().is_api_key(),
+        }
     }
 
     /// What is under way on it.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Method;
 use trunkline_core::auth_recovery::{CheckAnswer, is_auth_failure};
 use trunkline_core::limits::poll_schedule::{CONNECTION_TRIES as TRIES, TIMEOUT};
-use trunkline_core::provider::{Probe, ProbeTarget};
+use trunkline_core::provider::{Probe, ProbeTarget, UpstreamBase};
 
 use super::live::Ways;
 use crate::own_request::{OwnAnswer, OwnRequest, send_patiently};
@@ -32,12 +32,17 @@ pub(super) async fn check(probe: Option<Probe>, ways: &Ways) -> CheckAnswer {
 
 /// Sends it, and gives the answer, whatever its status; or why there is none.
 pub(super) async fn ask(probe: Probe, ways: &Ways) -> Result<OwnAnswer, String> {
-    let Probe { target: ProbeTarget::Api(path), headers } = probe else {
-        return Err("there is no such address".to_owned());
+    let Probe { target, headers } = probe;
+    let (upstream, path) = match target {
+        ProbeTarget::Api(path) => (ways.endpoints.at(UpstreamBase::Api), Some(path)),
+        ProbeTarget::OpenAi(path) => (ways.endpoints.at(UpstreamBase::OpenAi), Some(path)),
+        ProbeTarget::UsageUrl => {
+            (ways.endpoints.usage.as_ref().ok_or_else(|| "there is no such address".to_owned())?, None)
+        }
     };
-    let path = path.parse().map_err(|_| "there is no such path".to_owned())?;
-    let request = OwnRequest { method: Method::GET, path: Some(path), headers, body: Bytes::new() };
-    let sent = send_patiently(&ways.api, &ways.user_agent, &request, TRIES);
+    let path = path.map(str::parse).transpose().map_err(|_| "there is no such path".to_owned())?;
+    let request = OwnRequest { method: Method::GET, path, headers, body: Bytes::new() };
+    let sent = send_patiently(upstream, &ways.user_agent, &request, TRIES);
     match tokio::time::timeout(TIMEOUT, sent).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(error.to_string()),

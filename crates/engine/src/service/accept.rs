@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::TRANSFER_ENCODING;
+use http::header::{TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use trunkline_core::fault::{Fault, FaultKind};
@@ -18,6 +18,8 @@ pub(super) enum Accepted {
     Hello,
     /// A call of the provider's API.
     Api(ApiCall),
+    /// A WebSocket is asked for.
+    Socket(ApiCall),
 }
 
 /// A call of the provider's API.
@@ -27,6 +29,8 @@ pub(super) struct ApiCall {
     /// The path a user must have been given, where it is none of the clients' own.
     pub(super) needs_path: Option<String>,
     pub(super) asks_model: bool,
+    /// Whether only an API key can serve it.
+    pub(super) needs_api_key: bool,
     /// Whether the answer shows the limits of the user's pool.
     pub(super) shows_limits: bool,
     /// Whether it asks for what the user's pool has used, which is not forwarded.
@@ -62,11 +66,10 @@ impl Service {
             return Err(unknown(&path));
         };
         let mut shows_limits = false;
-        let mut asks_usage = false;
+        let (mut asks_usage, mut wants_socket, mut needs_api_key) = (false, false, false);
         let (asks_model, needs_path) = match self.provider.route(&parts.method, path) {
             Route::Hello => return Ok(Accepted::Hello),
-            // Of these the engine serves none yet; no service that it serves has them.
-            Route::Unknown | Route::ForwardWithApiKey | Route::Socket => return Err(unknown(path)),
+            Route::Unknown => return Err(unknown(path)),
             Route::Forward { asks_model, shows_limits: shows } => {
                 shows_limits = shows;
                 (asks_model, None)
@@ -75,12 +78,23 @@ impl Service {
                 asks_usage = true;
                 (false, None)
             }
+            Route::ForwardWithApiKey => {
+                needs_api_key = true;
+                (true, None)
+            }
+            Route::Socket if asks_for_websocket(parts) => {
+                wants_socket = true;
+                // Its messages name the model.
+                (false, None)
+            }
+            Route::Socket => (false, Some(path.to_owned())),
             // Whatever it is, if its body names a model then that model must be allowed.
             Route::OnlyIfAllowed => (parts.method == http::Method::POST, Some(path.to_owned())),
         };
         let target =
             self.target(parts).ok_or_else(|| invalid("the request target is not valid".to_owned()))?;
-        Ok(Accepted::Api(ApiCall { target, needs_path, asks_model, shows_limits, asks_usage }))
+        let call = ApiCall { target, needs_path, asks_model, needs_api_key, shows_limits, asks_usage };
+        Ok(if wants_socket { Accepted::Socket(call) } else { Accepted::Api(call) })
     }
 
     /// The target as received, without the prefix.
@@ -95,6 +109,19 @@ impl Service {
             None => rest.try_into().ok(),
         }
     }
+}
+
+/// Whether the request asks for a WebSocket: by `Upgrade` (RFC 6455), or over HTTP/2 by an extended CONNECT (RFC 8441).
+fn asks_for_websocket(parts: &Parts) -> bool {
+    if parts.method == http::Method::CONNECT {
+        return parts
+            .extensions
+            .get::<hyper::ext::Protocol>()
+            .is_some_and(|protocol| protocol.as_str() == "websocket");
+    }
+    let upgrades = parts.headers.get_all(UPGRADE).iter().filter_map(|value| value.to_str().ok());
+    parts.version != http::Version::HTTP_2
+        && upgrades.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case("websocket"))
 }
 
 /// The refusal of a path that is not served.

@@ -26,6 +26,8 @@ pub(super) struct Asked {
     pub(super) pool: Arc<Pool>,
     pub(super) model: Option<String>,
     pub(super) session: Option<SessionKey>,
+    /// Whether only an API key can serve it.
+    pub(super) needs_api_key: bool,
     /// How long it may wait for a credential to become usable.
     pub(super) wait: Duration,
     /// Whether its user wants to be told how the credential was picked.
@@ -44,6 +46,7 @@ impl Asked {
             external_credential: None,
             model: self.model.as_deref(),
             transport: Transport::Http,
+            needs_api_key: self.needs_api_key,
             session: self.session.as_ref(),
             tried,
             has_awaited_refresh: has_awaited,
@@ -89,6 +92,7 @@ impl Service {
             pool: Arc::clone(pool),
             model,
             session: key,
+            needs_api_key: authed.call.needs_api_key,
             wait: user.and_then(|user| user.wait_for_capacity).unwrap_or(self.settings.wait_for_capacity),
             explain: user.is_some_and(|user| user.explain)
                 && headers.get(EXPLAIN).is_some_and(|value| value == "1"),

@@ -116,8 +116,8 @@ impl Tries {
     /// Keeps the last answer, for the client if there is no better one. One that is replaced and has been read whole gives
     /// its connection back.
     pub(super) fn keep(&mut self, answer: Answer, credential: &Arc<Credential>) {
-        if let Some((before, of)) = self.last_answer.replace((answer, Arc::clone(credential))) {
-            discard(before, &of);
+        if let Some((before, _)) = self.last_answer.replace((answer, Arc::clone(credential))) {
+            discard(before);
         }
     }
 }
@@ -318,11 +318,11 @@ pub(super) fn finish(tries: &mut Tries, none: Option<NoCandidate>) -> Ended {
 }
 
 /// Lets go of an answer. If it has been read whole, its connection may serve others.
-pub(super) fn discard(answer: Answer, credential: &Credential) {
+pub(super) fn discard(answer: Answer) {
     let is_whole = !answer.was_cut && http_body::Body::is_end_stream(answer.response.body());
     if let Source::Http1(connection) = answer.source
         && is_whole
     {
-        credential.upstream().put_back(connection);
+        answer.upstream.put_back(connection);
     }
 }

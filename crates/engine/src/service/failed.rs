@@ -94,7 +94,7 @@ impl Service {
             }
             (Action::Repeat(repeat), answer) => {
                 if let Some(answer) = answer {
-                    discard(answer, credential);
+                    discard(answer);
                 }
                 Next::Again { fresh: repeat == Repeat::NewConnection }
             }

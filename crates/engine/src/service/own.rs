@@ -55,7 +55,8 @@ impl Service {
             RefusedFor::Limit | RefusedFor::Unavailable => None,
             RefusedFor::Permission => Some(FaultKind::Permission),
             RefusedFor::Model => Some(FaultKind::NotFound),
-            RefusedFor::Transport => Some(FaultKind::InvalidRequest),
+            RefusedFor::NoApiKey => Some(FaultKind::InvalidRequest),
+            RefusedFor::Transport => Some(FaultKind::UpgradeRequired),
         };
         if let Some(kind) = kind {
             return self.refuse(&Fault::new(kind, refused.message), under, guard);

@@ -123,7 +123,8 @@ impl Service {
         let seen = Seen::new(credential, now);
         let model = asked.model.as_deref();
         let admits = credential.admits_user(asked.user_name())
-            && model.is_none_or(|model| glob::admits(&credential.settings().models, model));
+            && model.is_none_or(|model| glob::admits(&credential.settings().models, model))
+            && (!asked.needs_api_key || credential.is_api_key());
         if !tries.tried.is_empty() || !seen.facts().is_empty() || !admits {
             return None;
         }

@@ -1,5 +1,7 @@
 //! What the stories share: configurations, clients of either protocol, and the shape of a refusal.
 
+pub(crate) mod codex;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -12,7 +12,7 @@ pub(super) fn error(fault: &Fault, request_id: &str) -> OwnAnswer {
         FaultKind::InvalidRequest | FaultKind::RequestTimeout => "invalid_request_error",
         FaultKind::Authentication => "authentication_error",
         FaultKind::Permission => "permission_error",
-        FaultKind::NotFound => "not_found_error",
+        FaultKind::NotFound | FaultKind::UpgradeRequired => "not_found_error",
         FaultKind::BodyTooLarge | FaultKind::HeadTooLarge => "request_too_large",
         FaultKind::Overloaded => "overloaded_error",
         FaultKind::Unavailable | FaultKind::UpstreamConnection | FaultKind::UpstreamTimeout => "api_error",

@@ -14,6 +14,7 @@ pub(super) fn error(fault: &Fault) -> OwnAnswer {
     let kind = match fault.kind {
         FaultKind::InvalidRequest
         | FaultKind::NotFound
+        | FaultKind::UpgradeRequired
         | FaultKind::RequestTimeout
         | FaultKind::BodyTooLarge
         | FaultKind::HeadTooLarge => "invalid_request_error",

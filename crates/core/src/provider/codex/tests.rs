@@ -234,7 +234,7 @@ fn polls_and_plans() {
     odd.account_id = Some("a\nb".into());
     assert!(Codex.usage_poll(&odd).is_none());
     let check = Codex.authorization_check(&Authorization::ApiKey(Secret::new("k"))).unwrap();
-    assert_eq!((check.target, check.headers.len()), (ProbeTarget::Api("/v1/models"), 1));
+    assert_eq!((check.target, check.headers.len()), (ProbeTarget::OpenAi("/v1/models"), 1));
     assert!(Codex.profile_request(&login()).is_none());
     for (plan, weight) in [
         ("promax", 25),

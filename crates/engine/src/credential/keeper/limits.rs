@@ -89,6 +89,8 @@ impl Limits {
 
     /// Another login, perhaps of another account: a poll tells what it has used.
     pub(super) fn on_other_login(&mut self) {
+        // The one before may have been a key.
+        self.is_polled = true;
         self.schedule.on_login_change();
     }
 

@@ -4,23 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Method;
 use tokio::time::Instant;
 use trunkline_core::login::{Login, Plan};
-use trunkline_core::provider::{Authorization, LoginFormat, Probe, ProbeTarget, Profile};
+use trunkline_core::provider::{Authorization, LoginFormat, Probe, Profile};
 use trunkline_core::secret::TokenDigest;
 
 use super::{Done, Keeper, digest};
 use crate::credential::live::Ways;
-use crate::own_request::{OwnRequest, send_patiently};
+use crate::credential::probe;
 
 /// When it is asked for again, if there was no answer.
 const ASK_AGAIN: Duration = Duration::from_secs(60 * 60);
-
-/// The longest that one question may take, and the connections tried.
-const TIMEOUT: Duration = Duration::from_secs(5);
-const TRIES: u32 = 3;
 
 /// What is known of the plan.
 #[derive(Debug, Default)]
@@ -73,12 +67,8 @@ impl Keeper {
 }
 
 async fn ask(probe: Probe, ways: &Ways, provider: &'static dyn LoginFormat) -> Option<Profile> {
-    let Probe { target: ProbeTarget::Api(path), headers } = probe else { return None };
-    let request =
-        OwnRequest { method: Method::GET, path: Some(path.parse().ok()?), headers, body: Bytes::new() };
-    let sent = send_patiently(&ways.api, &ways.user_agent, &request, TRIES);
-    match tokio::time::timeout(TIMEOUT, sent).await {
-        Ok(Ok(answer)) if answer.status == 200 => provider.read_profile(&answer.body).ok(),
+    match probe::ask(probe, ways).await {
+        Ok(answer) if answer.status == 200 => provider.read_profile(&answer.body).ok(),
         _ => {
             tracing::debug!(credential = &*ways.tag, "the account's plan is not known");
             None
