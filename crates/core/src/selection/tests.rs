@@ -329,7 +329,8 @@ fn who_may_use_what() {
 fn what_is_for_keys_alone_goes_to_no_login() {
     let request = RequestFacts { needs_api_key: true, ..REQUEST };
     for strategy in [LeastUsed, RoundRobin, Random, Fallback] {
-        assert_eq!(picked(strategy, &[login(0, 0.0), key(1)], &request), Some(1), "{strategy:?}");
+        let picked = picked(strategy, &[login(0, 0.0), key(1)], &request).map(|(id, _)| id);
+        assert_eq!(picked, Some(1), "{strategy:?}");
     }
     assert_eq!(none(&[login(0, 0.0)], &request).why, WhyNone::NoApiKey);
     // A key that cannot serve now is another matter.

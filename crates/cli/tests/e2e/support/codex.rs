@@ -41,7 +41,7 @@ pub(crate) fn service(url: &str, credentials: &[Value]) -> Value {
 
 /// A credential with the login file of an account, which is written into `home`.
 pub(crate) fn login(home: &TempDir, api: &CodexApi, label: &str) -> Value {
-    let path = home.write(&format!("{label}/auth.json"), api.login_file(label).unwrap().to_string()).unwrap();
+    let path = home.write(format!("{label}/auth.json"), api.login_file(label).unwrap().to_string()).unwrap();
     json!({ "tag": label, "credential_path": path })
 }
 
