@@ -8,7 +8,7 @@ use crate::client::Claude;
 use crate::setup::{Access, Setup};
 
 /// The client's binary; `None` if these tests are skipped.
-fn claude_binary() -> Option<String> {
+pub(crate) fn claude_binary() -> Option<String> {
     if let Some(binary) = std::env::var("TRUNKLINE_CLAUDE").ok().filter(|binary| !binary.is_empty()) {
         return Some(binary);
     }

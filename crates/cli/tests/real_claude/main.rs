@@ -9,4 +9,6 @@ mod client;
 #[cfg(test)]
 mod conversation;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod setup;
