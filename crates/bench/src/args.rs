@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Count the instructions of a request, an event and single functions under valgrind and print a table.
     Callgrind(CallgrindArgs),
+    /// Measure what picking a credential costs, with many credentials and many sessions, and print a table.
+    Selection,
     /// Print what has changed between two files written with --json.
     Compare(CompareArgs),
     /// Serve as the bare proxy: hyper on both sides and no features.

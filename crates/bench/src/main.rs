@@ -20,6 +20,7 @@ mod report;
 mod run;
 mod scale;
 mod scenario;
+mod selection;
 mod target;
 
 use std::process::ExitCode;
@@ -56,6 +57,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Compare(args) => {
             let (old, new) = (Results::read(&args.old)?, Results::read(&args.new)?);
             print!("{}", report::compare(&old, &new, &args.proxy)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Selection => {
+            print!("{}", selection::report()?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Function(args) => {

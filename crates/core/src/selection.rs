@@ -142,6 +142,26 @@ pub fn select<'a>(
     Selection { outcome, rebalanced, assessed, strategy: pool.strategy }
 }
 
+/// Whether a session that is bound to `candidate` stays with it, found out without a look at the others: what [`select`] would
+/// find, where that is `true`. Only for a strategy by which [`stays_without_a_look`].
+pub fn stays_with(
+    candidate: &Candidate<'_>,
+    strategy: Strategy,
+    request: &RequestFacts<'_>,
+    now: SystemTime,
+) -> bool {
+    !request.tried.contains(&candidate.id) && standing(candidate, strategy, request, true, now).is_usable()
+}
+
+/// Whether the others have no part in it while a session's credential is usable.
+pub fn stays_without_a_look(strategy: Strategy, rebalance_threshold: f64) -> bool {
+    match strategy {
+        Strategy::Fallback => false,
+        Strategy::LeastUsed => rebalance_threshold <= 0.0,
+        Strategy::RoundRobin | Strategy::Random => true,
+    }
+}
+
 fn none(
     pool: &Pool<'_>,
     assessed: &[Assessment<'_>],

@@ -497,7 +497,7 @@ proptest! {
         is_opus: bool,
         waited: bool,
         random: u64,
-        threshold in 0.0..50.0_f64,
+        threshold in prop_oneof![Just(0.0), 0.0..50.0_f64],
     ) {
         let candidates: Vec<Candidate<'_>> = facts.iter().enumerate().map(|(n, facts)| {
             let n = u32::try_from(n).unwrap();
@@ -534,6 +534,14 @@ proptest! {
                 prop_assert_eq!(none.counts.total(), candidates.len());
                 prop_assert!(none.free_at.is_none_or(|at| at >= now()));
             }
+        }
+        // Without a look at the others the same is found.
+        let threshold = if strategy == LeastUsed { threshold } else { 0.0 };
+        if stays_without_a_look(strategy, threshold)
+            && let Some(own) = candidates.iter().find(|candidate| Some(candidate.id.0) == bound)
+        {
+            let is_kept = matches!(&selection.outcome, Outcome::Picked(pick) if pick.reason == Bound);
+            prop_assert_eq!(stays_with(own, strategy, &request, now()), is_kept);
         }
         let line = selection.explain().to_line();
         prop_assert!(line.len() <= MAX_EXPLANATION && line.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()));

@@ -22,6 +22,8 @@ pub struct Pool {
     strategy: Strategy,
     rebalance_threshold: f64,
     members: Vec<Arc<Credential>>,
+    /// Where each of them is in `members`, in the order of their numbers.
+    places: Vec<(CredentialId, usize)>,
     /// Whether some of its members serve some models only.
     restricts_models: bool,
     /// Whether some of its members are for some users only.
@@ -40,7 +42,11 @@ impl Pool {
         rebalance_threshold: f64,
         members: Vec<Arc<Credential>>,
     ) -> Self {
+        let mut places: Vec<_> =
+            members.iter().enumerate().map(|(place, member)| (member.id(), place)).collect();
+        places.sort_unstable();
         Self {
+            places,
             tag: tag.into(),
             strategy,
             rebalance_threshold,
@@ -87,7 +93,8 @@ impl Pool {
     }
 
     pub(super) fn find(&self, id: CredentialId) -> Option<&Arc<Credential>> {
-        self.members.iter().find(|member| member.id() == id)
+        let at = self.places.binary_search_by_key(&id, |(known, _)| *known).ok()?;
+        self.members.get(self.places.get(at)?.1)
     }
 }
 

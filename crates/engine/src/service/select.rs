@@ -8,6 +8,7 @@ use trunkline_core::glob;
 use trunkline_core::ids::CredentialId;
 use trunkline_core::selection::{
     BindingChange, Counts, NoCandidate, Outcome, Pick, PickReason, REFRESH_WAIT, Selection, WhyNone, select,
+    stays_with, stays_without_a_look,
 };
 use trunkline_core::sessions::SessionTable;
 
@@ -72,8 +73,10 @@ impl Service {
     /// Selects, and does what comes with it: binds the session, drops what is rebalanced, tells how it was done.
     fn select(&self, asked: &Asked, tries: &mut Tries, has_awaited: bool, now: SystemTime) -> Selected {
         let explains = asked.explain || tracing::enabled!(Level::DEBUG);
-        if !explains && let Some(only) = self.the_only_one(asked, tries, now) {
-            return only;
+        let shortcut =
+            || self.the_only_one(asked, tries, now).or_else(|| self.the_bound_one(asked, tries, now));
+        if !explains && let Some(selected) = shortcut() {
+            return selected;
         }
         let seen: Vec<_> = asked.pool.members().iter().map(|member| Seen::new(member, now)).collect();
         let candidates: Vec<_> = seen.iter().map(Seen::candidate).collect();
@@ -138,6 +141,24 @@ impl Service {
             is_bound
         });
         Some(Selected::Picked { credential: Arc::clone(credential), was_bound })
+    }
+
+    /// The shortcut for a session that stays with its credential, however many others there are.
+    fn the_bound_one(&self, asked: &Asked, tries: &Tries, now: SystemTime) -> Option<Selected> {
+        let (pool, session) = (&asked.pool, asked.session.as_ref()?);
+        if !tries.tried.is_empty() || !stays_without_a_look(pool.strategy(), pool.rebalance_threshold()) {
+            return None;
+        }
+        let request = asked.facts(&[], false);
+        let scope = request.pool_scope();
+        let mut table = self.settings.bindings.table();
+        let bound = table.get(session, now).filter(|bound| bound.scope == scope)?.credential;
+        let credential = pool.find(bound)?;
+        if !stays_with(&Seen::new(credential, now).candidate(), pool.strategy(), &request, now) {
+            return None;
+        }
+        table.touch(session, now);
+        Some(Selected::Picked { credential: Arc::clone(credential), was_bound: true })
     }
 
     /// What could be had for a request besides what was tried, if that were asked for now; nothing comes of it.
