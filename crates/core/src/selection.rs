@@ -8,6 +8,7 @@ mod candidate;
 mod explanation;
 mod no_candidate;
 mod pick;
+mod ranking;
 mod state;
 mod strategy;
 
@@ -17,6 +18,7 @@ pub use candidate::{Candidate, CredentialKind, Pool, RequestFacts, Strategy, Tra
 pub use explanation::{Explained, Explanation, MAX_EXPLANATION};
 pub use no_candidate::{Counts, MAX_REASONS, NoCandidate, WhyNone};
 pub use pick::{BindingChange, Pick, PickReason, moves_binding};
+pub use ranking::{MAX_AGE, Ranking};
 pub use state::{BlockReason, Fact, ModelFamily, Scope, Window};
 pub use strategy::score;
 

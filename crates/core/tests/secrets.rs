@@ -176,6 +176,7 @@ const WITHOUT_SECRETS: &[&str] = &[
     "FirstEvent",
     "Text",
     "Texts",
+    "Ranking",
 ];
 
 /// The same, of limits: numbers, moments, names of windows and models, and what a provider says of them.

@@ -6,6 +6,7 @@
 
 pub mod activity;
 pub mod bindings;
+mod changed_members;
 pub mod client_connection;
 pub mod credential;
 mod decode;

@@ -281,6 +281,7 @@ mod tests {
                     resets_at: None,
                 },
             ],
+            ignored_observations: 0,
             in_flight: 1,
             requests: 1200,
         }

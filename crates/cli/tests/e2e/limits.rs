@@ -194,3 +194,26 @@ async fn a_token_that_a_poll_finds_refused_is_looked_into() {
     assert_eq!(running.send(&ask(false)).await.status(), 200);
     assert_eq!(pool.served(), [0, 1]);
 }
+
+#[tokio::test]
+async fn values_that_can_be_none_are_ignored_and_counted() {
+    let pool = Pool::new(&["a"], "least_used").await;
+    let running = pool.start().await;
+    let window = running.service_status().await["credentials"][0]["windows"][0].clone();
+    for (name, value) in [
+        ("5h-utilization", "NaN"),
+        ("5h-utilization", "-1"),
+        ("7d-utilization", "1e999"),
+        ("5h-reset", "99999999999999999999"),
+        ("7d-reset", "soon"),
+    ] {
+        let header = format!("anthropic-ratelimit-unified-{name}");
+        pool.api.next("a", Script::text(200, "fine").header(header, value));
+        let response = running.send(&ask(false)).await;
+        assert_eq!((response.status(), response.text().as_str()), (200, "fine"), "{name}: {value}");
+    }
+    let credentials =
+        running.status(|credentials| credentials[0]["ignored_observations"].as_u64() >= Some(5)).await;
+    assert_eq!(credentials[0]["windows"][0], window, "nothing of it counts");
+    assert_eq!(credentials[0]["state"], "usable");
+}

@@ -20,6 +20,8 @@ pub(crate) struct Pool {
     pub(crate) api: ClaudeApi,
     pub(crate) upstream: Upstream,
     pub(crate) service: Value,
+    /// What is logged. At `debug` every choice is explained, for which all members are looked at.
+    pub(crate) log_level: &'static str,
     /// Where the data directory is.
     pub(crate) home: TempDir,
     labels: Vec<String>,
@@ -60,7 +62,7 @@ impl Pool {
             "upstream": { "api_url": upstream.url() },
         });
         let labels = labels.iter().map(ToString::to_string).collect();
-        Self { api, upstream, service, home: TempDir::new().unwrap(), labels }
+        Self { api, upstream, service, log_level: "debug", home: TempDir::new().unwrap(), labels }
     }
 
     /// Sets fields of the credential `label`.
@@ -78,7 +80,7 @@ impl Pool {
     pub(crate) fn config(&self) -> Value {
         json!({
             "data_directory": self.home.join("data"),
-            "log": { "level": "debug", "format": "json" },
+            "log": { "level": self.log_level, "format": "json" },
             "services": [self.service],
         })
     }

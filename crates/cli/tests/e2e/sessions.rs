@@ -155,3 +155,37 @@ async fn a_credential_is_for_its_users_and_its_models() {
     let text = crate::support::final_refusal(&running.send(&opus).await, 404, "not_found_error");
     assert!(text.contains("claude-opus-4-8"), "{text}");
 }
+
+#[tokio::test]
+async fn a_large_pool_picks_by_the_order_that_it_keeps() {
+    let labels: Vec<String> = (0..20).map(|nth| format!("a{nth}")).collect();
+    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    let mut pool = Pool::new(&labels, "least_used").await;
+    // At `debug` all of them would be looked at.
+    pool.log_level = "info";
+    for (nth, label) in labels.iter().enumerate() {
+        // One is much less used than the others, and one a little less.
+        let used = match nth {
+            7 => 0.05,
+            13 => 0.3,
+            _ => 0.8,
+        };
+        pool.api.set_limits(label, Limits::allowed(used, used));
+    }
+    let running = pool.start().await;
+    assert_eq!(served_by(&running, "s0").await, 7);
+    assert_eq!(served_by(&running, "s0").await, 7, "it stays");
+    // What an answer tells counts for the next pick: the same account has used nearly everything now.
+    pool.api.set_limits("a7", Limits::allowed(0.9, 0.9));
+    assert_eq!(served_by(&running, "s0").await, 7);
+    running.status(|credentials| credentials[7]["windows"][0]["used_percent"] == 90.0).await;
+    assert_eq!(served_by(&running, "s1").await, 13);
+    // One that refuses is left, and not picked for others.
+    pool.api.set_limits("a13", Limits::five_hour_rejected());
+    assert_eq!(running.send(&asks_in("s1", ask(false))).await.status(), 200);
+    for session in ["s2", "s3", "s4"] {
+        assert!(![7, 13].contains(&served_by(&running, session).await), "{session}");
+    }
+    // New sessions are spread: each is on an account of its own.
+    assert!(pool.served().iter().enumerate().all(|(nth, served)| [7, 13].contains(&nth) || *served <= 1));
+}

@@ -5,6 +5,7 @@ mod limits;
 mod profile;
 mod recovery;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -633,6 +634,7 @@ impl Keeper {
         if self.is_ahead_of_file {
             fault::pass("renewed.publishing");
         }
+        live.ignored.store(self.limits.ignored, Ordering::Relaxed);
         live.publish(self.current(caps, now));
         if self.is_ahead_of_file {
             fault::pass("renewed.published");

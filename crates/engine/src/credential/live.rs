@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -22,6 +22,7 @@ use super::keeper::{Keeper, Refused};
 use super::source::CredentialSource;
 use super::told::{MAX_TOLD, Message, Told};
 use crate::activity::Activity;
+use crate::changed_members::ChangedMembers;
 use crate::state_changes::{StateChange, StateChanges, StateCounts};
 use crate::upstream::{Endpoints, Upstream};
 
@@ -46,9 +47,13 @@ pub struct LiveCredential {
     source: CredentialSource,
     activity: Arc<Activity>,
     states: StateCounts,
+    /// Values of limits that were ignored, since they can be none.
+    pub(super) ignored: AtomicU64,
     pub(super) ways: ArcSwapOption<Ways>,
     current: ArcSwap<Current>,
     changed: watch::Sender<()>,
+    /// The orders of pools that it is in, each with its place there.
+    orders: Mutex<Vec<(Weak<ChangedMembers>, usize)>>,
     refused: mpsc::Sender<Refused>,
     told: mpsc::Sender<Message>,
     /// Messages that are not in `current` yet.
@@ -118,9 +123,11 @@ impl LiveCredential {
             source,
             activity: Arc::default(),
             states: StateCounts::new(SystemTime::now()),
+            ignored: AtomicU64::new(0),
             ways: ArcSwapOption::empty(),
             current: ArcSwap::from_pointee(current),
             changed: watch::Sender::new(()),
+            orders: Mutex::default(),
             refused,
             told,
             untold: AtomicUsize::new(0),
@@ -155,6 +162,12 @@ impl LiveCredential {
     /// What became of its state.
     pub fn states(&self) -> &StateCounts {
         &self.states
+    }
+
+    /// How many values of limits were ignored, in headers and polls, since they can be none (limits.md): negative, not finite,
+    /// unreadable, contradictory, or of a window that would end too far ahead.
+    pub fn ignored_observations(&self) -> u64 {
+        self.ignored.load(Ordering::Relaxed)
     }
 
     /// How it reaches its provider from now on.
@@ -215,8 +228,21 @@ impl LiveCredential {
         self.current.load().plan.clone()
     }
 
+    /// Marks it in this order at its place there whenever what is known of it changes, as long as there is that order.
+    pub(crate) fn mark_changes_in(&self, order: &Arc<ChangedMembers>, place: usize) {
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        // Each change of the configuration makes new ones.
+        orders.retain(|(order, _)| order.strong_count() > 0);
+        orders.push((Arc::downgrade(order), place));
+    }
+
     pub(super) fn publish(&self, current: Current) {
         self.current.store(Arc::new(current));
+        for (order, place) in self.orders.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            if let Some(order) = order.upgrade() {
+                order.mark(*place);
+            }
+        }
         self.changed.send_replace(());
     }
 

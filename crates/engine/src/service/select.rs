@@ -1,14 +1,14 @@
 //! Third stage: which credential, out of the user's pool.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use tracing::Level;
 use trunkline_core::glob;
 use trunkline_core::ids::CredentialId;
 use trunkline_core::selection::{
-    BindingChange, Counts, NoCandidate, Outcome, Pick, PickReason, REFRESH_WAIT, Selection, WhyNone, select,
-    stays_with, stays_without_a_look,
+    BindingChange, Counts, NoCandidate, Outcome, Pick, PickReason, REFRESH_WAIT, Ranking, Selection, WhyNone,
+    select, stays_with, stays_without_a_look,
 };
 use trunkline_core::sessions::SessionTable;
 
@@ -27,6 +27,9 @@ const NOBODY: NoCandidate = NoCandidate {
     limited_family: None,
     reasons: Vec::new(),
 };
+
+/// How many that seem to be the best one after the other are brought up to date, before all of them are looked at.
+const LOOKS: usize = 4;
 
 /// What was found.
 pub(super) enum Selected {
@@ -73,8 +76,11 @@ impl Service {
     /// Selects, and does what comes with it: binds the session, drops what is rebalanced, tells how it was done.
     fn select(&self, asked: &Asked, tries: &mut Tries, has_awaited: bool, now: SystemTime) -> Selected {
         let explains = asked.explain || tracing::enabled!(Level::DEBUG);
-        let shortcut =
-            || self.the_only_one(asked, tries, now).or_else(|| self.the_bound_one(asked, tries, now));
+        let shortcut = || {
+            self.the_only_one(asked, tries, now)
+                .or_else(|| self.the_bound_one(asked, tries, now))
+                .or_else(|| self.the_best_one(asked, tries, now))
+        };
         if !explains && let Some(selected) = shortcut() {
             return selected;
         }
@@ -159,6 +165,52 @@ impl Service {
         }
         table.touch(session, now);
         Some(Selected::Picked { credential: Arc::clone(credential), was_bound: true })
+    }
+
+    /// The shortcut for a request that is bound to nothing, by the order that a large pool keeps.
+    fn the_best_one(&self, asked: &Asked, tries: &Tries, now: SystemTime) -> Option<Selected> {
+        let (pool, order) = (&asked.pool, asked.pool.order.as_ref()?);
+        if !tries.tried.is_empty() || asked.needs_api_key {
+            return None;
+        }
+        let mut ranking = order.ranking.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.settings.bindings.table();
+        if asked.session.as_ref().is_some_and(|session| table.get(session, now).is_some()) {
+            // What its credential is in the way of is for a look at all of them.
+            return None;
+        }
+        let update = |ranking: &mut Ranking, table: &SessionTable, place: usize| {
+            if let Some(member) = pool.members().get(place) {
+                let seen = Seen::new(member, now);
+                ranking.update(place, &seen.candidate(), table.bound_to(member.id()), now);
+            }
+        };
+        let is_current = ranking.is_current(now);
+        order.changed.take(|place| {
+            if is_current {
+                update(&mut ranking, &table, place);
+            }
+        });
+        if !is_current {
+            (0..pool.members().len()).for_each(|place| update(&mut ranking, &table, place));
+            ranking.on_made(now);
+        }
+        for _ in 0..LOOKS {
+            let place = ranking.best()?;
+            update(&mut ranking, &table, place);
+            if ranking.best() != Some(place) {
+                continue;
+            }
+            let credential = pool.members().get(place)?;
+            if let Some(session) = &asked.session {
+                let scope = asked.facts(&[], false).pool_scope();
+                table.bind(session.clone(), credential.id(), scope, now);
+                update(&mut ranking, &table, place);
+            }
+            pool.set_last_picked(credential.id());
+            return Some(Selected::Picked { credential: Arc::clone(credential), was_bound: false });
+        }
+        None
     }
 
     /// What could be had for a request besides what was tried, if that were asked for now; nothing comes of it.

@@ -101,6 +101,8 @@ pub struct CredentialStatus {
     pub sessions: usize,
     /// Its windows: both base ones of a login, and the scoped ones that are known. Keys have none.
     pub windows: Vec<WindowStatus>,
+    /// Values of limits that its provider sent and that can be none, since the start: they were ignored.
+    pub ignored_observations: u64,
     /// Requests under way.
     pub in_flight: u64,
     /// Requests since the start.
@@ -140,6 +142,7 @@ fn of_service(bound: &Bound, now: SystemTime) -> ServiceStatus {
                 .collect(),
             sessions,
             windows: windows(credential, now),
+            ignored_observations: credential.live().ignored_observations(),
             in_flight: credential.activity().in_flight(),
             requests: credential.activity().total(),
         }

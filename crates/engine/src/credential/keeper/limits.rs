@@ -41,7 +41,7 @@ pub(super) struct Limits {
     is_suspected: bool,
     is_interrupting: bool,
     /// Values that were ignored, since they can be none.
-    ignored: u64,
+    pub(super) ignored: u64,
     /// Who waits for what it told to count, and how many messages that were.
     waiting: Vec<oneshot::Sender<()>>,
     taken: usize,
