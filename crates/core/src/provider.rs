@@ -199,6 +199,9 @@ pub trait Provider: LoginFormat {
     /// The environment variables that must be empty, or not set, for [`Provider::client_variables`] to count.
     fn cleared_variables(&self, mode: ClientMode) -> &'static [&'static str];
 
+    /// Where a client keeps the user's token, for whoever looks why it is refused.
+    fn client_token_place(&self) -> &'static str;
+
     /// What else in a client's environment gets in the way.
     fn disturbances(&self) -> &'static [Disturbance];
 

@@ -90,6 +90,9 @@ const WITHOUT_SECRETS: &[&str] = &[
     // What a request's body names: the model and the session.
     "BodyScan",
     "Found",
+    // Events of a provider's about limits, and digests.
+    "EventCut",
+    "IssuedStates",
     // Addresses and counts.
     "AuthThrottle",
     "FrameCount",

@@ -161,6 +161,10 @@ impl Provider for Claude {
         client::cleared(mode)
     }
 
+    fn client_token_place(&self) -> &'static str {
+        "ANTHROPIC_AUTH_TOKEN"
+    }
+
     fn disturbances(&self) -> &'static [Disturbance] {
         &client::DISTURBANCES
     }

@@ -185,6 +185,10 @@ impl Provider for Codex {
         &[]
     }
 
+    fn client_token_place(&self) -> &'static str {
+        "experimental_bearer_token in ~/.codex/config.toml"
+    }
+
     /// A provider of one's own with a token in the file is reached whatever the environment says (fact sheet, 1.1).
     fn disturbances(&self) -> &'static [Disturbance] {
         &[]
