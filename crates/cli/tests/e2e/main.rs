@@ -10,6 +10,8 @@ mod cli;
 #[cfg(test)]
 mod codex_http;
 #[cfg(test)]
+mod codex_recorded;
+#[cfg(test)]
 mod cuts;
 #[cfg(test)]
 mod demo;
