@@ -8,9 +8,15 @@ mod canary;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod codex_failures;
+#[cfg(test)]
 mod codex_http;
 #[cfg(test)]
+mod codex_limits;
+#[cfg(test)]
 mod codex_recorded;
+#[cfg(test)]
+mod codex_turn_state;
 #[cfg(test)]
 mod cuts;
 #[cfg(test)]
