@@ -108,6 +108,24 @@ async fn passthrough_leaves_everything_as_it_is() {
     assert_eq!(response.header("x-codex-active-limit"), Some("codex"));
 }
 
+/// The usual body with these members.
+fn with(extra: &Value) -> Bytes {
+    let mut value: Value = serde_json::from_slice(&body()).unwrap();
+    value.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    Bytes::from(value.to_string())
+}
+
+fn compressed(extra: &Value) -> Bytes {
+    zstd::encode_all(&with(extra)[..], 3).unwrap().into()
+}
+
+fn metadata(id: &str) -> Value {
+    json!({ "prompt_cache_key": "another", "client_metadata": { "session_id": id } })
+}
+
+/// How a request says which session it is of.
+type Way = Box<dyn Fn(&str) -> Request>;
+
 /// Requests of one session stay with their credential, however they say which one it is.
 #[tokio::test]
 async fn a_session_is_known_by_every_name_that_clients_give_it() {
@@ -116,24 +134,16 @@ async fn a_session_is_known_by_every_name_that_clients_give_it() {
     config["services"][0]["credentials"][2]["strategy"] = json!("round_robin");
     config["services"][0]["credentials"][2]["type"] = json!("balancer");
     let running = crate::support::trunkline().config(&config).start().await.unwrap();
-    let with = |extra: Value| {
-        let mut value: Value = serde_json::from_slice(&body()).unwrap();
-        value.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        Bytes::from(value.to_string())
-    };
-    let compressed = |extra: Value| Bytes::from(zstd::encode_all(&with(extra)[..], 3).unwrap());
-    let metadata =
-        |id: &str| json!({ "prompt_cache_key": "another", "client_metadata": { "session_id": id } });
-    let ways: [(&str, Box<dyn Fn(&str) -> Request>); 6] = [
+    let ways: [(&str, Way); 6] = [
         ("session-id", Box::new(|id| turn(body()).header("session-id", id).header("session_id", "another"))),
         (
             "session_id",
             Box::new(|id| turn(body()).header("session_id", id).header("conversation_id", "another")),
         ),
         ("conversation_id", Box::new(|id| turn(body()).header("conversation_id", id))),
-        ("client_metadata", Box::new(|id| turn(with(metadata(id))))),
-        ("prompt_cache_key", Box::new(|id| turn(with(json!({ "prompt_cache_key": id }))))),
-        ("zstd", Box::new(|id| turn(compressed(metadata(id))).header("content-encoding", "zstd"))),
+        ("client_metadata", Box::new(|id| turn(with(&metadata(id))))),
+        ("prompt_cache_key", Box::new(|id| turn(with(&json!({ "prompt_cache_key": id }))))),
+        ("zstd", Box::new(|id| turn(compressed(&metadata(id))).header("content-encoding", "zstd"))),
     ];
     for (name, request) in ways {
         let id = format!("of-{name}");
