@@ -8,7 +8,11 @@ mod canary;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod codex_canary;
+#[cfg(test)]
 mod codex_failures;
+#[cfg(test)]
+mod codex_first_run;
 #[cfg(test)]
 mod codex_http;
 #[cfg(test)]
