@@ -56,7 +56,7 @@ pub(crate) fn text(
                 (Some(why), _) => why,
             };
             let _ = writeln!(text, "  credential {}: {what}: {state}", described.tag);
-            let proxy = surroundings.proxy_for(&described.upstream.api_url);
+            let proxy = surroundings.proxy_for(described.request_url());
             let _ = match (&described.detour, proxy) {
                 (Some(detour), _) => writeln!(text, "    through {detour}"),
                 (None, Some(proxy)) => writeln!(text, "    through {proxy}"),

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use trunkline_testkit::client::Request;
+use trunkline_testkit::client::{Ended, Request};
 use trunkline_testkit::codex::{Limits, TurnScript};
+use trunkline_testkit::{Script, sse};
 
 use crate::pool::{status_of, unix_now};
 use crate::support::codex::{CodexPool, body, send, turn, turn_in};
@@ -90,6 +91,42 @@ async fn events_about_limits_are_observed_and_not_passed_on() {
         assert!(text.contains("response.completed") && text.contains("hi from the scripted API"), "{text}");
         assert!(!text.contains("codex.rate_limits"), "{text}");
         status_of(&running, |credentials| credentials[0]["windows"][0]["used_percent"] == 77.0).await;
+    }
+}
+
+/// A stream with a stated length becomes shorter, and one that breaks off has given every byte that came before.
+#[tokio::test]
+async fn what_is_left_of_a_stream_ends_as_it_did() {
+    let limits = sse::event("codex.rate_limits", &json!({ "type": "codex.rate_limits", "plan_type": "pro" }));
+    let event = sse::event(
+        "response.output_text.delta",
+        &json!({ "type": "response.output_text.delta", "delta": "x" }),
+    );
+    let undecided = "event: response.completed\ndata: {\"ty";
+    for protocol in Protocol::BOTH {
+        let pool = CodexPool::new(&["a"]).await;
+        let running = pool.start().await;
+        let stream = || Script::status(200).header("content-type", "text/event-stream");
+        let whole = [&event[..], &limits, &event].concat();
+        pool.api.next("a", stream().body(whole));
+        let response = protocol.send(running.addr().unwrap(), &turn_in("one")).await;
+        assert_eq!(
+            (response.end, response.body()),
+            (Ended::Complete, Bytes::from([&event[..], &event].concat()))
+        );
+        pool.api.next("a", stream().body([&event[..], undecided.as_bytes()].concat()));
+        let response = protocol.send(running.addr().unwrap(), &turn_in("one")).await;
+        assert_eq!(response.end, Ended::Complete);
+        assert_eq!(response.body(), [&event[..], undecided.as_bytes()].concat());
+        let script = stream().chunk(event.clone()).chunk(limits.clone()).chunk(undecided).reset();
+        pool.api.next("a", script);
+        let response = protocol.send(running.addr().unwrap(), &turn_in("one")).await;
+        assert!(protocol.is_cut(response.end), "{:?}", response.end);
+        assert_eq!(response.body(), [&event[..], undecided.as_bytes()].concat());
+        // Nothing is left of it at all.
+        pool.api.next("a", stream().body(limits.clone()));
+        let response = protocol.send(running.addr().unwrap(), &turn_in("one")).await;
+        assert_eq!((response.end, response.body().len()), (Ended::Complete, 0));
     }
 }
 
