@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use trunkline_testkit::client::Request;
 use trunkline_testkit::codex::{Account, CodexApi};
+use trunkline_testkit::tls::Alpn;
 use trunkline_testkit::{Script, TempDir, Upstream};
 
 use crate::pool::status_of;
@@ -87,6 +88,30 @@ async fn a_login_file_with_a_key_is_a_key() {
     assert_eq!(send(&trunkline, &turn(body())).await.status(), 200);
     assert_eq!(upstream.requests().last().unwrap().path(), "/backend-api/codex/responses");
     assert_eq!(api.violations(), Vec::<String>::new());
+}
+
+/// Over TLS and HTTP/2, as the provider is reached: path, authority and account are the same.
+#[tokio::test]
+async fn a_provider_over_http2_is_asked_the_same() {
+    let api = CodexApi::new([
+        Account::new("a").access_token("access-a").refresh_token("rt-a"),
+        Account::new("k").api_key("sk-of-k"),
+    ]);
+    let upstream = Upstream::start_tls(api.clone(), &[Alpn::H2]).await.unwrap();
+    let ca_path = upstream.authority().unwrap().file().unwrap();
+    let home = TempDir::new().unwrap();
+    let key = json!({ "tag": "k", "type": "api_key", "api_key": "sk-of-k" });
+    let mut service = service(&upstream.url(), &[login(&home, &api, "a"), key]);
+    service["upstream"]["ca_path"] = json!(ca_path);
+    let running = trunkline().config(&config(&service)).start().await.unwrap();
+    for protocol in Protocol::BOTH {
+        let response = protocol.send(running.addr().unwrap(), &turn(body())).await;
+        assert_eq!(response.status(), 200, "{}", response.text());
+        assert!(response.text().contains("hi from the scripted API"), "{}", response.text());
+        let chat = Request::post("/v1/chat/completions", body()).bearer(USER_TOKEN);
+        assert_eq!(protocol.send(running.addr().unwrap(), &chat).await.status(), 200);
+    }
+    assert_eq!((api.served("a"), api.violations()), (2, Vec::new()));
 }
 
 #[tokio::test]
