@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// Lets several people, machines and coding agents use one set of Claude Code logins and API keys.
+/// Lets several people, machines and coding agents use one set of Claude Code and Codex logins and API keys.
 #[derive(Debug, Parser)]
 #[command(name = "trunkline", version, arg_required_else_help = true, max_term_width = 100)]
 pub(crate) struct Args {
@@ -18,7 +18,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run the services
     ///
-    /// Without a configuration the Claude service runs on 127.0.0.1:8787 under /claude, with the login of this user.
+    /// Without a configuration the services run on 127.0.0.1:8787, Claude under /claude and Codex under /codex, each with
+    /// the login of this user.
     Serve {
         #[command(flatten)]
         config: ConfigArg,
@@ -115,10 +116,11 @@ pub(crate) struct EnvArgs {
     /// The user whose token is printed
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
-    /// How to write them; json is a settings.json to merge into the client's own
-    #[arg(long, value_enum, default_value_t = Shell::Bash)]
-    pub(crate) shell: Shell,
-    /// Let the client show limits in its own words, as with a login of its own
+    /// How to write them [default: bash]; json is a settings.json to merge into the client's own. For Codex: keep the
+    /// token in the environment of this shell instead of in the file
+    #[arg(long, value_enum)]
+    pub(crate) shell: Option<Shell>,
+    /// Let Claude Code show limits in its own words, as with a login of its own
     #[arg(long)]
     pub(crate) native_limits: bool,
     /// Print the lines that undo it instead
@@ -136,8 +138,10 @@ pub(crate) struct ConfigArg {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Client {
-    /// Claude Code
+    /// Claude Code: environment variables, or a settings.json
     Claude,
+    /// Codex: a part of its config.toml
+    Codex,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -6,11 +6,23 @@ use std::time::SystemTime;
 
 use trunkline_config::model::CredentialKind;
 use trunkline_config::{Config, Surroundings};
-use trunkline_core::provider::ClientMode;
+use trunkline_core::provider::{ClientMode, ClientToken, Provider};
 use trunkline_server::Bound;
 
 use crate::args::Shell;
 use crate::command::env_lines;
+
+/// What points a client at `url`: lines for its shell, or for its configuration file.
+fn client_lines(provider: &dyn Provider, url: &str, token: &str) -> Vec<String> {
+    let (text, mut lines) = if let Some(file) = provider.client_file(url, ClientToken::Value(token)) {
+        (file.text, vec![format!("# in {}:", file.path)])
+    } else {
+        let variables = provider.client_variables(ClientMode::Gateway, url, token);
+        (env_lines(&variables, Shell::Bash), Vec::new())
+    };
+    lines.extend(text.lines().filter(|line| !line.is_empty()).map(str::to_owned));
+    lines
+}
 
 /// The text. No token or password is ever in it.
 pub(crate) fn text(
@@ -44,7 +56,7 @@ pub(crate) fn text(
                 (Some(why), _) => why,
             };
             let _ = writeln!(text, "  credential {}: {what}: {state}", described.tag);
-            let proxy = surroundings.proxy_for(&described.upstream.api_url);
+            let proxy = surroundings.proxy_for(described.request_url());
             let _ = match (&described.detour, proxy) {
                 (Some(detour), _) => writeln!(text, "    through {detour}"),
                 (None, Some(proxy)) => writeln!(text, "    through {proxy}"),
@@ -57,8 +69,7 @@ pub(crate) fn text(
             _ => "TOKEN-OF-THE-USER".to_owned(),
         };
         let _ = writeln!(text, "  a client needs:");
-        let variables = bound.service.provider().client_variables(ClientMode::Gateway, &bound.url(), &token);
-        for line in env_lines(&variables, Shell::Bash).lines() {
+        for line in client_lines(bound.service.provider(), &bound.url(), &token) {
             let _ = writeln!(text, "    {line}");
         }
     }

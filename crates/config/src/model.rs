@@ -311,6 +311,19 @@ impl ProviderKind {
     }
 }
 
+// === impl Credential ===
+
+impl Credential {
+    /// Where its requests go, as far as the configuration says: a login file may hold an API key.
+    pub fn request_url(&self) -> &BaseUrl {
+        let upstream = &self.upstream;
+        match self.kind {
+            CredentialKind::ApiKey(_) => upstream.openai_url.as_ref().unwrap_or(&upstream.api_url),
+            CredentialKind::LoginFile(_) | CredentialKind::OauthToken(_) => &upstream.api_url,
+        }
+    }
+}
+
 // === impl Service ===
 
 impl Service {

@@ -12,8 +12,8 @@ use crate::model::{Config, Credential, CredentialId, CredentialKind, Pool, Provi
 use crate::paths::{LoginLocation, default_data_directory, default_login};
 use crate::{Environment, defaults};
 
-/// The services that run without a configuration. Codex joins them once it is available.
-const SERVICES: [ProviderKind; 1] = [ProviderKind::Claude];
+/// The services that run without a configuration.
+const SERVICES: [ProviderKind; 2] = [ProviderKind::Claude, ProviderKind::Codex];
 
 /// What runs without a configuration: the services on loopback, each with its default login and no users.
 pub fn zero_config(env: &dyn Environment) -> Config {
@@ -78,7 +78,9 @@ mod tests {
     #[test]
     fn it_is_what_the_shortest_file_means() {
         let env = FakeEnvironment::new();
-        let loaded = load(r#"{"services": [{"type": "claude", "path": "/claude"}]}"#, &env).unwrap();
+        let text =
+            r#"{"services": [{"type": "claude", "path": "/claude"}, {"type": "codex", "path": "/codex"}]}"#;
+        let loaded = load(text, &env).unwrap();
         assert_eq!(loaded.warnings, []);
         assert_eq!(loaded.config, zero_config(&env));
     }
@@ -86,6 +88,6 @@ mod tests {
     #[test]
     fn a_machine_without_a_home_gets_one_too() {
         let config = zero_config(&FakeEnvironment::new().without_home());
-        assert_eq!(config.services.len(), 1);
+        assert_eq!(config.services.len(), 2);
     }
 }

@@ -13,7 +13,8 @@
 //! it weighs. What it may still do is the matter of [`limits`].
 //!
 //! Routing: [`sessions`] and [`selection`] say which credential serves a request, [`failure`] what a failed try means,
-//! [`first_event`] when the head of a stream may go to the client, [`capacity_wait`] how long to wait for a credential,
+//! [`first_event`] when the head of a stream may go to the client, [`event_cut`] what of it may not,
+//! [`issued_states`] whose a turn's state is, [`capacity_wait`] how long to wait for a credential,
 //! [`interrupt`] what a change of state cancels, [`socket`] what happens on a WebSocket, and [`final_answer`] what the client gets when nothing is left to try.
 
 pub mod auth;
@@ -23,6 +24,8 @@ pub mod capacity_wait;
 mod civil_time;
 pub mod client_address;
 pub mod document;
+pub mod event_cut;
+mod event_stream;
 pub mod failure;
 pub mod fault;
 pub mod final_answer;
@@ -32,6 +35,7 @@ pub mod headers;
 pub mod http2_frames;
 pub mod ids;
 pub mod interrupt;
+pub mod issued_states;
 pub mod json_edit;
 pub mod limits;
 pub mod login;

@@ -118,6 +118,24 @@ pub struct UpstreamTarget<'a> {
     pub target: &'a str,
 }
 
+/// Where a client's configuration file has the user's token. `Debug` does not show it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum ClientToken<'a> {
+    /// In the file.
+    Value(&'a str),
+    /// In the environment, under this name.
+    Variable(&'static str),
+}
+
+impl Debug for ClientToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(_) => f.write_str("Value(…)"),
+            Self::Variable(name) => f.debug_tuple("Variable").field(name).finish(),
+        }
+    }
+}
+
 /// A part of a client's configuration file. `Debug` does not show the text: a user's token is in it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientFile {
@@ -125,6 +143,8 @@ pub struct ClientFile {
     pub path: &'static str,
     /// What belongs into it.
     pub text: String,
+    /// What of it is to be deleted to undo it, each in one line.
+    pub undo: &'static [&'static str],
 }
 
 impl Debug for ClientFile {
@@ -194,10 +214,13 @@ pub trait Provider: LoginFormat {
 
     /// What a client's configuration file needs to point it at `base_url` (without `/v1`) with a user's `token`, for clients
     /// that are not configured by their environment.
-    fn client_file(&self, base_url: &str, token: &str) -> Option<ClientFile>;
+    fn client_file(&self, base_url: &str, token: ClientToken<'_>) -> Option<ClientFile>;
 
     /// The environment variables that must be empty, or not set, for [`Provider::client_variables`] to count.
     fn cleared_variables(&self, mode: ClientMode) -> &'static [&'static str];
+
+    /// Where a client keeps the user's token, for whoever looks why it is refused.
+    fn client_token_place(&self) -> &'static str;
 
     /// What else in a client's environment gets in the way.
     fn disturbances(&self) -> &'static [Disturbance];

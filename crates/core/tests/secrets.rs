@@ -18,7 +18,7 @@ use trunkline_core::limits::json::Object;
 use trunkline_core::login::{Login, LoginIdentity};
 use trunkline_core::provider::claude::Claude;
 use trunkline_core::provider::codex::Codex;
-use trunkline_core::provider::{Authorization, LoginFormat, Provider as _};
+use trunkline_core::provider::{Authorization, ClientToken, LoginFormat, Provider as _};
 use trunkline_core::refresh::{RefreshKind, TokenAnswer, judge};
 use trunkline_core::secret::{Secret, TokenDigest};
 use trunkline_core::socket::{
@@ -90,6 +90,9 @@ const WITHOUT_SECRETS: &[&str] = &[
     // What a request's body names: the model and the session.
     "BodyScan",
     "Found",
+    // Events of a provider's about limits, and digests.
+    "EventCut",
+    "IssuedStates",
     // Addresses and counts.
     "AuthThrottle",
     "FrameCount",
@@ -227,6 +230,7 @@ const TESTED: &[&str] = &[
     "AnswerError",
     "Authorization",
     "ClientFile",
+    "ClientToken",
     "ClientMessage",
     "Create",
     "Edit",
@@ -290,7 +294,8 @@ fn secrets_and_what_holds_them() {
         check("PreparedAuthorization", &Claude.prepare(&authorization, None).expect("a header value"));
         check("PreparedAuthorization", &Codex.prepare(&authorization, Some(CANARY)).expect("a header value"));
     }
-    check("ClientFile", &Codex.client_file("http://127.0.0.1:1", CANARY));
+    check("ClientFile", &Codex.client_file("http://127.0.0.1:1", ClientToken::Value(CANARY)));
+    check("ClientToken", &ClientToken::Value(CANARY));
 }
 
 #[test]

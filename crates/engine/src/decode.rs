@@ -40,6 +40,16 @@ const MAX_BURST: usize = 16 * 1024 * 1024;
 /// A decoder's working buffer for brotli.
 const BROTLI_BUFFER: usize = 4 * 1024;
 
+/// The largest window of a zstd body, as a power of two: 8 MiB, which RFC 8878 (3.1.1.1.2) has every decoder support. The
+/// client's bodies have 2 MiB at most.
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+fn zstd(buffer: Buffer) -> io::Result<zstd::stream::write::Decoder<'static, Buffer>> {
+    let mut decoder = zstd::stream::write::Decoder::new(buffer)?;
+    decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+    Ok(decoder)
+}
+
 impl BodyDecoder {
     /// A decoder for the value of `content-encoding`; `max` is the longest decoded body.
     pub(crate) fn new(encoding: &str, max: u64) -> Self {
@@ -48,8 +58,7 @@ impl BodyDecoder {
             "" | "identity" => Coding::Plain(buffer),
             "gzip" | "x-gzip" => Coding::Gzip(Box::new(flate2::write::MultiGzDecoder::new(buffer))),
             "deflate" => Coding::Deflate(Box::new(flate2::write::ZlibDecoder::new(buffer))),
-            "zstd" => zstd::stream::write::Decoder::new(buffer)
-                .map_or(Coding::Unknown, |d| Coding::Zstd(Box::new(d))),
+            "zstd" => zstd(buffer).map_or(Coding::Unknown, |decoder| Coding::Zstd(Box::new(decoder))),
             "br" => {
                 Coding::Brotli(Box::new(brotli_decompressor::DecompressorWriter::new(buffer, BROTLI_BUFFER)))
             }
@@ -65,7 +74,8 @@ impl BodyDecoder {
                 Coding::Plain(buffer) => buffer.write_all(piece),
                 Coding::Gzip(decoder) => decoder.write_all(piece),
                 Coding::Deflate(decoder) => decoder.write_all(piece),
-                Coding::Zstd(decoder) => decoder.write_all(piece),
+                // It keeps what it has decoded until it is asked.
+                Coding::Zstd(decoder) => decoder.write_all(piece).and_then(|()| decoder.flush()),
                 Coding::Brotli(decoder) => decoder.write_all(piece),
                 Coding::Unknown => return Err(DecodeError::Unreadable),
             };
@@ -159,6 +169,31 @@ mod tests {
         zlib.write_all(&body).unwrap();
         assert_eq!(decode("deflate", &zlib.finish().unwrap(), 10_000).unwrap(), body);
         assert_eq!(decode("Identity", &body, 10_000).unwrap(), body);
+    }
+
+    #[test]
+    fn a_body_is_read_as_far_as_it_has_come() {
+        let body = br#"{"model":"gpt-5.5","input":[]}"#.repeat(20);
+        let encoded = zstd::encode_all(&body[..], 3).unwrap();
+        let mut decoder = BodyDecoder::new("zstd", 10_000);
+        let mut out = Vec::new();
+        // Without being told that it is all.
+        decoder.push(&encoded, |decoded| out.extend_from_slice(decoded)).unwrap();
+        assert_eq!(out, body);
+    }
+
+    #[test]
+    fn a_window_is_no_larger_than_every_decoder_must_have() {
+        let body = vec![7; 100_000];
+        let encode = |log| {
+            let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+            encoder.window_log(log).unwrap();
+            encoder.long_distance_matching(true).unwrap();
+            encoder.write_all(&body).unwrap();
+            encoder.finish().unwrap()
+        };
+        assert_eq!(decode("zstd", &encode(ZSTD_WINDOW_LOG), 1_000_000).unwrap(), body);
+        assert_eq!(decode("zstd", &encode(ZSTD_WINDOW_LOG + 1), 1_000_000), Err(DecodeError::Unreadable));
     }
 
     #[test]

@@ -40,11 +40,15 @@ impl Outgoing<'_> {
         &self,
         provider: &dyn Provider,
         held: &Held,
+        left_out: Option<&HeaderName>,
         is_http1: bool,
         length: Option<u64>,
     ) -> HeaderMap {
         let anew = SetAnew { authorization: &held.authorization.name, is_http1 };
         let mut out = headers::forwarded_request(self.headers, anew, self.overrides.len() + OWN_HEADERS);
+        if let Some(name) = left_out {
+            out = headers::without(out, name);
+        }
         match length {
             // The library adds it where there is none and a body needs one.
             Some(length) => {
@@ -119,7 +123,16 @@ pub(crate) enum Unanswered {
 /// ends later has been lost.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
 
-/// Sends the request once; over a connection that is there already, unless `fresh` is asked for.
+/// How a try differs from others of its request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    /// Whether it takes a new connection even where one is there already.
+    pub(crate) fresh: bool,
+    /// The header that is left out, since its value belongs to another credential.
+    pub(crate) left_out: Option<&'static HeaderName>,
+}
+
+/// Sends the request once.
 pub(crate) async fn forward(
     provider: &'static dyn Provider,
     credential: &Credential,
@@ -127,18 +140,19 @@ pub(crate) async fn forward(
     outgoing: &Outgoing<'_>,
     upload: &Arc<Upload>,
     client: &Arc<ClientConnection>,
-    fresh: bool,
+    how: How,
 ) -> Result<Answer, Unanswered> {
     let target = provider.upstream_target(outgoing.target.as_str(), held.kind());
     let upstream = credential.endpoints().at(target.base);
     let connection = upstream
-        .connect(fresh)
+        .connect(how.fresh)
         .await
         .map_err(|error| Unanswered::NotSent { is_stale: false, detail: error.to_string() })?;
     let reused = match &connection {
         Connection::Http1 { reused, .. } | Connection::Http2 { reused, .. } => *reused,
     };
-    let way = Way { origin: upstream.origin(), path: target.target, connection: &connection };
+    let (origin, left_out) = (upstream.origin(), how.left_out);
+    let way = Way { origin, path: target.target, connection: &connection, left_out };
     let request = request_for(provider, &way, held, outgoing, upload, client).map_err(Unanswered::Fault)?;
     let taken = reused.then(Instant::now);
     match within_time(upload, exchange(connection, request)).await {
@@ -212,6 +226,7 @@ struct Way<'a> {
     /// Path and query below the base URL.
     path: &'a str,
     connection: &'a Connection,
+    left_out: Option<&'static HeaderName>,
 }
 
 fn request_for(
@@ -242,7 +257,7 @@ fn request_for(
         &other
     };
     *request.uri_mut() = origin.target(path, is_http2).map_err(|_| invalid())?;
-    *request.headers_mut() = outgoing.headers(provider, held, !is_http2, upload.length());
+    *request.headers_mut() = outgoing.headers(provider, held, way.left_out, !is_http2, upload.length());
     if is_http2 {
         *request.version_mut() = http::Version::HTTP_2;
     } else {

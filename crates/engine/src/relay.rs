@@ -4,6 +4,8 @@
 //! The body drives the provider's connection itself (performance.md, *A prototype that reaches nginx*). It never waits in
 //! order to merge: it returns what it has as soon as nothing more is there.
 
+mod limit_events;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +17,9 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 use trunkline_core::availability::RequestEnd;
+use trunkline_core::provider::Provider;
 
+use self::limit_events::LimitEvents;
 use crate::client_connection::RequestGuard;
 use crate::credential::{Credential, Told};
 use crate::forward::Answer;
@@ -69,6 +73,8 @@ pub struct Relay {
     stashed: VecDeque<Frame<Bytes>>,
     /// Whether the provider cut it while it was read ahead.
     was_cut: bool,
+    /// Takes out what the client is not to see.
+    cut_out: Option<Box<LimitEvents>>,
     state: State,
     idle: Duration,
     /// Since when the provider has been silent; `None` while it is not. The clock is only read once it falls silent.
@@ -112,6 +118,7 @@ impl Relay {
             upload,
             stashed: read_ahead,
             was_cut,
+            cut_out: None,
             state: State::Streaming,
             idle,
             silent_since: None,
@@ -122,8 +129,56 @@ impl Relay {
         }
     }
 
-    /// The next frame as the provider's connection gives it.
+    /// Has the provider's events about limits taken out of the answer, which is a stream of events.
+    pub(crate) fn cut_limit_events(&mut self, kind: &'static str, provider: &'static dyn Provider) {
+        self.cut_out = Some(Box::new(LimitEvents::new(kind, provider)));
+    }
+
+    /// The next frame for the client.
     fn poll_provider(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        loop {
+            let frame = ready!(self.poll_received(context));
+            let Some(events) = &mut self.cut_out else { return Poll::Ready(frame) };
+            match frame {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        self.silent_since = None;
+                        let left = events.take_out(&data, &self.credential);
+                        if !left.is_empty() {
+                            return Poll::Ready(Some(Ok(Frame::data(left))));
+                        }
+                    }
+                    Err(trailers) => {
+                        let held = events.end();
+                        if held.is_empty() {
+                            return Poll::Ready(Some(Ok(trailers)));
+                        }
+                        self.stashed.push_front(trailers);
+                        return Poll::Ready(Some(Ok(Frame::data(held))));
+                    }
+                },
+                ended => {
+                    let held = events.end();
+                    if held.is_empty() {
+                        return Poll::Ready(ended);
+                    }
+                    self.was_cut |= ended.is_some();
+                    return Poll::Ready(Some(Ok(Frame::data(held))));
+                }
+            }
+        }
+    }
+
+    /// Whether everything has been given to the client.
+    fn is_through(&self) -> bool {
+        !self.was_cut
+            && self.stashed.is_empty()
+            && self.cut_out.as_ref().is_none_or(|events| events.is_empty())
+            && self.incoming.is_end_stream()
+    }
+
+    /// The next frame as the provider's connection gives it.
+    fn poll_received(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         if let Some(frame) = self.stashed.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }
@@ -167,10 +222,7 @@ impl Relay {
         let length = frame.data_ref().map(Bytes::len);
         self.bytes_out += length.unwrap_or(0) as u64;
         self.guard.connection().on_given(length.unwrap_or(1));
-        let is_last = self.state == State::Streaming
-            && !self.was_cut
-            && self.stashed.is_empty()
-            && self.incoming.is_end_stream();
+        let is_last = self.state == State::Streaming && self.is_through();
         if is_last || self.state == State::Ended {
             self.end();
         }
@@ -285,11 +337,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         // A server does not poll a body of known length to its end.
-        if self.state == State::Streaming
-            && !self.was_cut
-            && self.stashed.is_empty()
-            && self.incoming.is_end_stream()
-        {
+        if self.state == State::Streaming && self.is_through() {
             self.end();
         }
         if let Some(record) = &mut self.record {
@@ -320,11 +368,7 @@ impl Body for ResponseBody {
         match self {
             Self::Own { bytes, .. } => bytes.is_none(),
             Self::Relay(relay) => {
-                relay.state == State::Ended
-                    || (relay.state == State::Streaming
-                        && !relay.was_cut
-                        && relay.stashed.is_empty()
-                        && relay.incoming.is_end_stream())
+                relay.state == State::Ended || (relay.state == State::Streaming && relay.is_through())
             }
         }
     }
@@ -334,6 +378,8 @@ impl Body for ResponseBody {
             Self::Own { bytes, .. } => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
+            // How much of it will be taken out is not known.
+            Self::Relay(relay) if relay.cut_out.is_some() => SizeHint::default(),
             Self::Relay(relay) => {
                 let ahead: usize = relay.stashed.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
                 match relay.incoming.size_hint().exact() {

@@ -16,15 +16,16 @@ mod select;
 mod show;
 mod socket;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{CONTENT_ENCODING, HeaderName, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use trunkline_core::auth::TokenTable;
 use trunkline_core::client_address::Network;
 use trunkline_core::ids::{ServiceId, UserId};
+use trunkline_core::issued_states::IssuedStates;
 use trunkline_core::provider::{Provider, WANTED_SESSION};
 use trunkline_core::scan::Wanted;
 use trunkline_core::throttle::AuthThrottle;
@@ -32,6 +33,7 @@ use trunkline_core::{client_address, headers, request_id};
 
 use self::asked::Asked;
 use self::attempt::{Ended, Tries};
+use self::examine::is_event_stream;
 pub use self::pool::Pool;
 use crate::activity::Activity;
 use crate::bindings::Bindings;
@@ -137,6 +139,15 @@ pub struct LiveService {
     throttle: Mutex<AuthThrottle>,
     activity: Arc<Activity>,
     failovers: Failovers,
+    issued_states: Mutex<IssuedStates>,
+}
+
+impl LiveService {
+    /// Which credential issued which state.
+    pub(crate) fn issued_states(&self) -> MutexGuard<'_, IssuedStates> {
+        // Nothing in it can panic half way.
+        self.issued_states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The request under way, as far as every stage needs it.
@@ -346,8 +357,21 @@ impl Service {
         }
         own::set_request_id(&mut response_headers, &under.id);
         own::set_explanation(&mut response_headers, explanation);
+        // A compressed stream goes on as it is: it cannot be read here without being written anew.
+        let limit_event = self.provider.limit_facts().limit_event().filter(|_| {
+            !passthrough
+                && is_event_stream(&response_headers)
+                && !response_headers.contains_key(CONTENT_ENCODING)
+        });
+        if limit_event.is_some() {
+            // It may become shorter.
+            response_headers = headers::without(response_headers, &CONTENT_LENGTH);
+        }
         guard.connection().on_given(1);
-        let relay = Relay::new(answer, credential, upload, self.settings.idle, record, guard);
+        let mut relay = Relay::new(answer, credential, upload, self.settings.idle, record, guard);
+        if let Some(kind) = limit_event {
+            relay.cut_limit_events(kind, self.provider);
+        }
         let mut response = Response::new(ResponseBody::Relay(Box::new(relay)));
         *response.status_mut() = status;
         *response.headers_mut() = response_headers;

@@ -60,7 +60,7 @@ fn urls(credential: &model::Credential) -> Vec<(&BaseUrl, String)> {
     let host_of = |url: &BaseUrl| format!("{}://{}", url.scheme(), url.authority());
     match credential.kind {
         CredentialKind::ApiKey(_) => {
-            let url = upstream.openai_url.as_ref().unwrap_or(&upstream.api_url);
+            let url = credential.request_url();
             vec![(url, url.to_string())]
         }
         CredentialKind::OauthToken(_) => {

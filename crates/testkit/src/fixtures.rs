@@ -12,6 +12,7 @@
 //! * Tokens, accounts and devices are invented, the same ones throughout a scenario.
 
 mod codex;
+mod codex_posts;
 mod codex_sockets;
 
 use std::io;
@@ -22,6 +23,7 @@ use serde::Deserialize;
 use crate::headers::Headers;
 
 pub use codex::{CodexFailure, CodexTransport, codex_failures};
+pub use codex_posts::codex_posts;
 pub use codex_sockets::{
     CODEX, RecordedSocket, SocketFrame, SocketFrameKind, codex_exchanges, codex_sockets,
 };

@@ -42,7 +42,7 @@ use crate::socket::Socket;
 use crate::tls::{Alpn, Authority};
 
 /// Where an account's usage is polled.
-const USAGE: &str = "/api/oauth/usage";
+const USAGE: [&str; 2] = ["/api/oauth/usage", "/wham/usage"];
 
 /// Connections at once; more wait to be accepted. Far above what a proxy in front opens.
 const MAX_CONNECTIONS: usize = 1024;
@@ -78,7 +78,7 @@ impl Shared {
 
     /// Whether it is a poll that nobody is to notice.
     fn hides(&self, head: &RequestHead) -> bool {
-        head.path().ends_with(USAGE) && !self.behaviour.takes_polls()
+        USAGE.iter().any(|path| head.path().ends_with(path)) && !self.behaviour.takes_polls()
     }
 
     fn intake(&self, head: &RequestHead) -> Intake {

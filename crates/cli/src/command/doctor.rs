@@ -59,7 +59,7 @@ async fn examine(file: Option<PathBuf>, offline: bool) -> (Report, u8) {
     let instance = Instance::from(asked);
     let (group, keeps_journals) = data_directory::examine(config, found.file.as_deref(), &instance);
     report.groups.push(group);
-    report.groups.extend(login::examine(config, &instance, keeps_journals));
+    report.groups.extend(login::examine(config, found.file.is_none(), &instance, keeps_journals));
     if !offline {
         report.groups.extend(upstreams::examine(config, &surroundings).await);
     }

@@ -1,14 +1,16 @@
 //! `trunkline env`.
 
+mod file;
 pub(crate) mod shell;
 mod surroundings;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use trunkline_config::Environment as _;
 use trunkline_config::model::{CredentialId, CredentialKind, ProviderKind, Service, User};
+use trunkline_config::{Config, Environment as _};
 use trunkline_core::provider::claude::Claude;
+use trunkline_core::provider::codex::Codex;
 use trunkline_core::provider::{ClientMode, Provider};
 
 use super::{Failure, note, print};
@@ -28,12 +30,14 @@ const NATIVE_LIMITS: &str = "the client takes this token for a login of its own:
 pub(super) fn run(args: EnvArgs) -> Result<(), Failure> {
     let (kind, provider): (_, &dyn Provider) = match args.client {
         Client::Claude => (ProviderKind::Claude, &Claude),
+        Client::Codex => return file::run(ProviderKind::Codex, &Codex, args),
     };
+    let shell = args.shell.unwrap_or(Shell::Bash);
     let mode = if args.native_limits { ClientMode::Subscriber } else { ClientMode::Gateway };
     let names: Vec<&str> =
         provider.client_variables(mode, "", "").into_iter().map(|(name, _)| name).collect();
     if args.undo {
-        return match shell::clear(&names, args.shell) {
+        return match shell::clear(&names, shell) {
             Some(line) => print(&format!("{line}\n")),
             None => Err(Failure::usage(format!(
                 "--undo: there is no line for a settings.json; delete {} from its \"env\"",
@@ -42,9 +46,7 @@ pub(super) fn run(args: EnvArgs) -> Result<(), Failure> {
         };
     }
     let found = configuration::find(args.config.file)?;
-    let Some(service) = found.config.services.iter().find(|service| service.provider == kind) else {
-        return Err(Failure::other(format!("the configuration has no {} service", kind.name())));
-    };
+    let service = service(&found.config, kind)?;
     let user = user(service, args.user.as_deref())?;
     let base_url = base_url(service);
     let variables = provider.client_variables(mode, &base_url.text, &token(user));
@@ -59,13 +61,13 @@ pub(super) fn run(args: EnvArgs) -> Result<(), Failure> {
         variables: &variables,
         cleared,
         disturbances: provider.disturbances(),
-        into_settings: args.shell == Shell::Json,
+        into_settings: shell == Shell::Json,
         settings: settings.as_ref(),
     };
     for warning in surroundings.warnings(&|name| Process.var(name)) {
         note("warning", &warning);
     }
-    if args.shell == Shell::Json {
+    if shell == Shell::Json {
         note(
             "note",
             &format!(
@@ -77,20 +79,26 @@ pub(super) fn run(args: EnvArgs) -> Result<(), Failure> {
         let mut variables = variables;
         // Empty counts as not set.
         variables.extend(cleared.iter().map(|name| (*name, String::new())));
-        return print(&shell::lines(&variables, args.shell));
+        return print(&shell::lines(&variables, shell));
     }
     let mut text = String::new();
     if args.native_limits {
         let _ = writeln!(text, "# {NATIVE_LIMITS}");
     }
-    if let Some(line) = shell::clear(cleared, args.shell).filter(|_| !cleared.is_empty()) {
+    if let Some(line) = shell::clear(cleared, shell).filter(|_| !cleared.is_empty()) {
         let _ = writeln!(text, "{line}");
     }
-    text.push_str(&shell::lines(&variables, args.shell));
-    if let Some(line) = shell::clear(&names, args.shell) {
+    text.push_str(&shell::lines(&variables, shell));
+    if let Some(line) = shell::clear(&names, shell) {
         let _ = writeln!(text, "# to undo: {line}");
     }
     print(&text)
+}
+
+/// The service of a provider.
+fn service(config: &Config, kind: ProviderKind) -> Result<&Service, Failure> {
+    let found = config.services.iter().find(|service| service.provider == kind);
+    found.ok_or_else(|| Failure::other(format!("the configuration has no {} service", kind.name())))
 }
 
 /// What to know about the token and its user.

@@ -25,18 +25,18 @@ const SERVES: [&str; 2] = ["trunkline serve", "trunkline demo"];
 
 /// The configuration of those who have one: with the users of the documents.
 fn configuration() -> String {
-    json!({
-        "services": [{
-            "type": "claude",
-            "path": "/claude",
+    let service = |kind: &str| {
+        json!({
+            "type": kind,
+            "path": format!("/{kind}"),
             "users": [
                 { "name": "alice", "token": "token-of-alice" },
                 { "name": "bob", "token": "token-of-bob" },
             ],
             "credentials": [{ "tag": "key", "type": "api_key", "api_key": "sk-ant-api03-of-the-documents" }],
-        }],
-    })
-    .to_string()
+        })
+    };
+    json!({ "services": [service("claude"), service("codex")] }).to_string()
 }
 
 /// A home with a configuration where the line needs one: it speaks of a user, or of the file.

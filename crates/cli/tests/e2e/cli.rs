@@ -42,9 +42,15 @@ async fn an_invalid_configuration_is_refused_with_all_its_problems() {
 
 #[tokio::test]
 async fn a_wrong_command_line_is_a_usage_error() {
-    for args in
-        [&[][..], &["nothing"], &["serve", "--nothing"], &["env", "codex"], &["serve", "--listen", "x"]]
-    {
+    for args in [
+        &[][..],
+        &["nothing"],
+        &["serve", "--nothing"],
+        &["env", "another"],
+        &["env", "codex", "--shell", "json"],
+        &["env", "codex", "--native-limits"],
+        &["serve", "--listen", "x"],
+    ] {
         let output = trunkline().args(args).run().await.unwrap();
         assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{args:?}: {output:?}");

@@ -8,7 +8,19 @@ mod canary;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod codex_canary;
+#[cfg(test)]
+mod codex_failures;
+#[cfg(test)]
+mod codex_first_run;
+#[cfg(test)]
 mod codex_http;
+#[cfg(test)]
+mod codex_limits;
+#[cfg(test)]
+mod codex_recorded;
+#[cfg(test)]
+mod codex_turn_state;
 #[cfg(test)]
 mod cuts;
 #[cfg(test)]

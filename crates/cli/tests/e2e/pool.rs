@@ -127,12 +127,7 @@ impl Running<'_> {
 
     /// The status of the service, at once.
     pub(crate) async fn service_status(&self) -> Value {
-        let file = self.trunkline.home().path().join("trunkline.json");
-        let args = ["status", "--json", "-c", &file.display().to_string()].map(str::to_owned);
-        let output = trunkline().args(args).run().await.unwrap();
-        assert!(output.status.success(), "{output:?}");
-        let status: Value = serde_json::from_str(&output.stdout.join("")).unwrap();
-        status["services"][0].clone()
+        service_status(&self.trunkline).await
     }
 
     /// The status as a person sees it.
@@ -144,30 +139,50 @@ impl Running<'_> {
 
     /// The status of the credentials, once it is as `wanted`.
     pub(crate) async fn status(&self, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-        let mut last = Vec::new();
-        for _ in 0..LOOKS {
-            let status = self.service_status().await;
-            last.clone_from(status["credentials"].as_array().unwrap());
-            if wanted(&last) {
-                return last;
-            }
-        }
-        panic!("not seen: {last:#?}\n{}", self.trunkline.stderr().join("\n"));
+        status_of(&self.trunkline, wanted).await
     }
 
     /// Waits until a credential is in a state, which begins with these words.
     pub(crate) async fn state(&self, label: &str, words: &str) {
-        self.status(|credentials| {
-            let credential = credentials.iter().find(|credential| credential["tag"] == label).unwrap();
-            let state = credential["state"].as_str().unwrap();
-            let told = match credential["why"].as_str() {
-                Some(why) => format!("{state}: {why}"),
-                None => state.to_owned(),
-            };
-            told.starts_with(words)
-        })
-        .await;
+        state_of(&self.trunkline, label, words).await;
     }
+}
+
+/// The status of the first service, at once.
+pub(crate) async fn service_status(instance: &Trunkline) -> Value {
+    let file = instance.home().path().join("trunkline.json");
+    let args = ["status", "--json", "-c", &file.display().to_string()].map(str::to_owned);
+    let output = trunkline().args(args).run().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let status: Value = serde_json::from_str(&output.stdout.join("")).unwrap();
+    status["services"][0].clone()
+}
+
+/// The status of its credentials, once it is as `wanted`.
+pub(crate) async fn status_of(instance: &Trunkline, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    let mut last = Vec::new();
+    for _ in 0..LOOKS {
+        let status = service_status(instance).await;
+        last.clone_from(status["credentials"].as_array().unwrap());
+        if wanted(&last) {
+            return last;
+        }
+    }
+    panic!("not seen: {last:#?}\n{}", instance.stderr().join("\n"));
+}
+
+/// Waits until one of its credentials is in a state, which begins with these words.
+pub(crate) async fn state_of(instance: &Trunkline, label: &str, words: &str) {
+    status_of(instance, |credentials| {
+        let credential = credentials.iter().find(|credential| credential["tag"] == label).unwrap();
+        let state = credential["state"].as_str().unwrap();
+        let told = match credential["why"].as_str() {
+            Some(why) => format!("{state}: {why}"),
+            None => state.to_owned(),
+        };
+        told.starts_with(words)
+    })
+    .await;
 }
 
 fn accounts(labels: &[&str]) -> ClaudeApi {

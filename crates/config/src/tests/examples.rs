@@ -11,6 +11,7 @@ fn example(name: &str) -> Config {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
     let env = FakeEnvironment::new()
         .with_var("ANTHROPIC_API_KEY", "sk-ant-api03-example")
+        .with_var("OPENAI_API_KEY", "sk-example")
         .with_file("/etc/trunkline/alice.token", "token-of-alice\n")
         .with_file("/etc/trunkline/bob.token", "token-of-bob\n");
     let loaded =
@@ -28,7 +29,19 @@ fn every_example_is_tested() {
         .filter(|name| Path::new(name).extension().is_some_and(|kind| kind == "json"))
         .collect();
     names.sort();
-    assert_eq!(names, ["minimal.json", "pool.json", "team-api-keys.json", "two-logins.json"]);
+    assert_eq!(names, ["codex.json", "minimal.json", "pool.json", "team-api-keys.json", "two-logins.json"]);
+}
+
+#[test]
+fn codex() {
+    let config = example("codex.json");
+    let [claude, codex] = config.services.as_slice() else { panic!("two services") };
+    assert_eq!((claude.listen_port, codex.listen_port), (8787, 8787));
+    assert_eq!((claude.path.as_str(), codex.path.as_str()), ("/claude", "/codex"));
+    // Without users it is the first of the list.
+    let pool = &codex.pools[0];
+    let members: Vec<_> = pool.members.iter().map(|id| codex.credential(*id).unwrap().tag.as_str()).collect();
+    assert_eq!((pool.tag.as_str(), members), ("pool", vec!["one", "two", "key"]));
 }
 
 #[test]

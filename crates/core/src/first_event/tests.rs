@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::event_stream::MAX_NAME;
+use crate::failure::MAX_ERROR_BODY;
 
 fn begin(stream: &str) -> Beginning {
     let whole = read(stream.as_bytes(), stream.len().max(1));
@@ -105,14 +107,14 @@ fn no_more_is_held_than_is_allowed() {
     let piece = vec![b'x'; 64 * 1024];
     scan.push(b"data: {\"type\":\"response.created\",\"x\":\"");
     while scan.push(&piece) == &Beginning::Undecided {
-        assert!(scan.data.capacity() <= 2 * MAX_ERROR_BODY && scan.seen() < MAX_HELD);
+        assert!(scan.reader.kept().1 <= 2 * MAX_ERROR_BODY && scan.seen() < MAX_HELD);
     }
     assert_eq!((scan.beginning(), scan.seen()), (&Beginning::Release, MAX_HELD));
     // A long name is none, and takes no room.
     let mut scan = FirstEvent::new();
     scan.push(b"event: ");
     scan.push(&piece);
-    assert!(scan.event.0.len() <= MAX_NAME + 1);
+    assert!(scan.reader.kept().0 <= MAX_NAME + 1);
     assert_eq!(scan.push(b"\ndata: {}\n\n"), &Beginning::Release);
     // An error too long to be read is passed on.
     let long =

@@ -49,6 +49,10 @@ pub trait LimitFacts: Debug + Send + Sync + 'static {
     /// What the usage endpoint's answer says; `None` if it is none, which is a failed poll.
     fn read_usage(&self, body: &[u8], now: SystemTime) -> Option<Readings>;
 
+    /// The type of the events that tell of limits within a stream, where there are such: they are cut out of answers over
+    /// HTTP, whose headers tell.
+    fn limit_event(&self) -> Option<&'static str>;
+
     /// What an event within a stream says, if anything.
     fn read_event(&self, event: &[u8], now: SystemTime) -> Readings;
 

@@ -23,7 +23,7 @@ use crate::fault::Fault;
 use crate::limits::LimitFacts;
 use crate::login::{Login, LoginError, LoginKind, Plan};
 use crate::provider::{
-    Authorization, ClientFile, ClientMode, Disturbance, LoginFormat, MAX_SESSION_ID, OwnAnswer,
+    Authorization, ClientFile, ClientMode, ClientToken, Disturbance, LoginFormat, MAX_SESSION_ID, OwnAnswer,
     PreparedAuthorization, Probe, ProbeTarget, Profile, Provider, Route, UpstreamBase, UpstreamTarget,
     WANTED_COUNT, login_format::refuses_by_code,
 };
@@ -153,12 +153,16 @@ impl Provider for Claude {
     }
 
     /// Its environment says it all.
-    fn client_file(&self, _base_url: &str, _token: &str) -> Option<ClientFile> {
+    fn client_file(&self, _base_url: &str, _token: ClientToken<'_>) -> Option<ClientFile> {
         None
     }
 
     fn cleared_variables(&self, mode: ClientMode) -> &'static [&'static str] {
         client::cleared(mode)
+    }
+
+    fn client_token_place(&self) -> &'static str {
+        "ANTHROPIC_AUTH_TOKEN"
     }
 
     fn disturbances(&self) -> &'static [Disturbance] {

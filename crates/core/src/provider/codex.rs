@@ -22,7 +22,7 @@ use crate::limits::LimitFacts;
 use crate::login::{Login, LoginError, LoginKind, Plan};
 use crate::provider::login_format::refuses_by_code;
 use crate::provider::{
-    Authorization, ClientFile, ClientMode, Disturbance, LoginFormat, MAX_SESSION_ID, OwnAnswer,
+    Authorization, ClientFile, ClientMode, ClientToken, Disturbance, LoginFormat, MAX_SESSION_ID, OwnAnswer,
     PreparedAuthorization, Probe, ProbeTarget, Profile, Provider, Route, UpstreamBase, UpstreamTarget,
     WANTED_COUNT,
 };
@@ -177,12 +177,16 @@ impl Provider for Codex {
         Vec::new()
     }
 
-    fn client_file(&self, base_url: &str, token: &str) -> Option<ClientFile> {
+    fn client_file(&self, base_url: &str, token: ClientToken<'_>) -> Option<ClientFile> {
         Some(client::file(base_url, token))
     }
 
     fn cleared_variables(&self, _mode: ClientMode) -> &'static [&'static str] {
         &[]
+    }
+
+    fn client_token_place(&self) -> &'static str {
+        "experimental_bearer_token in ~/.codex/config.toml"
     }
 
     /// A provider of one's own with a token in the file is reached whatever the environment says (fact sheet, 1.1).

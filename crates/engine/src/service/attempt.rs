@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use http::HeaderName;
 use trunkline_core::auth_recovery::Tries as AuthTries;
 use trunkline_core::capacity_wait::wait_until;
 use trunkline_core::failure::{Action, Attempts, Situation, after_interrupt};
@@ -21,7 +22,7 @@ use super::failed::{Failed, What};
 use crate::client_connection::RequestGuard;
 use crate::credential::{Credential, Held, Told};
 use crate::failovers::Failover;
-use crate::forward::{Answer, Outgoing, Unanswered, forward};
+use crate::forward::{Answer, How, Outgoing, Unanswered, forward};
 use crate::upload::Upload;
 use crate::upstream::Source;
 
@@ -198,7 +199,7 @@ impl Service {
             request.outgoing,
             request.upload,
             guard.connection(),
-            fresh,
+            How { fresh, left_out: self.foreign_state(request, credential, tries) },
         );
         let answer = if request.asked.pool.members().len() > 1 {
             tokio::select! {
@@ -229,6 +230,23 @@ impl Service {
                 token,
             }),
         }
+    }
+
+    /// The header whose value another credential issued, if the request has one (codex.md, *Turn state*). Where it is not
+    /// known who did, it was the one that the session is bound to.
+    fn foreign_state(
+        &self,
+        request: &Request<'_>,
+        credential: &Credential,
+        tries: &Tries,
+    ) -> Option<&'static HeaderName> {
+        let name = self.provider.credential_state()?;
+        let state = request.outgoing.headers.get(name)?;
+        let is_own = match self.live.issued_states().issuer(state.as_bytes()) {
+            Some(issuer) => issuer == credential.id(),
+            None => tries.tried.is_empty() && (tries.was_bound || request.asked.pool.members().len() == 1),
+        };
+        (!is_own).then_some(name)
     }
 
     /// Ends when the request is to be tried elsewhere, since its credential would refuse it or let it wait for nothing.
@@ -274,6 +292,11 @@ impl Service {
     /// An answer goes to the client: what that says of the credentials, and of the session's binding.
     fn on_passed_on(&self, asked: &Asked, tries: &Tries, answer: &Answer, credential: &Arc<Credential>) {
         let status = answer.response.status();
+        if let Some(name) = self.provider.credential_state()
+            && let Some(state) = answer.response.headers().get(name)
+        {
+            self.live.issued_states().note(state.as_bytes(), credential.id());
+        }
         let now = answer.at;
         if status.is_success() {
             credential.live().on_answered(true);

@@ -65,13 +65,18 @@ impl Service {
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
+        if !presented {
+            return Fault::new(
+                FaultKind::Authentication,
+                "no user token: send it as \"Authorization: Bearer\" or as \"x-api-key\"",
+            );
+        }
+        let place = self.provider.client_token_place();
         Fault::new(
             FaultKind::Authentication,
-            if presented {
-                "this token belongs to no user of this trunkline: check ANTHROPIC_AUTH_TOKEN, or ask its owner for a token"
-            } else {
-                "no user token: send it as \"Authorization: Bearer\" or as \"x-api-key\""
-            },
+            format!(
+                "this token belongs to no user of this trunkline: check {place}, or ask its owner for a token"
+            ),
         )
     }
 }

@@ -6,8 +6,8 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
 use hyper::body::Frame;
 use trunkline_core::failure::{ErrorFields, MAX_ERROR_BODY};
 use trunkline_core::first_event::{Beginning, FirstEvent, HOLD, MAX_HELD};
@@ -49,7 +49,7 @@ pub(super) async fn examine(
 ) -> Examined {
     let status = answer.response.status();
     if status.is_success() {
-        return if is_stream(answer) {
+        return if is_event_stream(answer.response.headers()) {
             first_event(provider, answer, model, is_api_key).await
         } else {
             Examined::Fine
@@ -92,8 +92,9 @@ fn refusal(
     provider.limit_facts().refusal(&refused, SystemTime::now())
 }
 
-fn is_stream(answer: &Answer) -> bool {
-    let content_type = answer.response.headers().get(CONTENT_TYPE);
+/// Whether an answer with these headers is a stream of events.
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE);
     content_type.is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"text/event-stream"))
 }
 

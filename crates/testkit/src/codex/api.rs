@@ -38,6 +38,10 @@ enum Access {
 }
 
 impl Behaviour for CodexApi {
+    fn takes_polls(&self) -> bool {
+        true
+    }
+
     fn respond(&self, request: &ReceivedRequest) -> Script {
         let mut state = lock(&self.0.state);
         state.serial += 1;

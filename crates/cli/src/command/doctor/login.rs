@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use trunkline_config::model::{CredentialKind, ProviderKind};
+use trunkline_config::model::{Credential, CredentialKind, ProviderKind};
 use trunkline_config::{Config, LoginLocation, default_login};
 use trunkline_core::login::LoginError;
 use trunkline_core::provider::LoginFormat;
@@ -34,6 +34,8 @@ pub(super) struct Facts {
     pub(super) keeps_journals: bool,
     /// Whether an instance runs that should have refreshed it.
     pub(super) is_served: bool,
+    /// Whether nobody asked for it by name, and there is another one.
+    pub(super) is_optional: bool,
     pub(super) now: SystemTime,
 }
 
@@ -58,8 +60,19 @@ pub(super) struct FileFacts {
     is_exposed: bool,
 }
 
-/// A group for each login file that the configuration leads to.
-pub(super) fn examine(config: &Config, instance: &Instance, keeps_journals: bool) -> Vec<Group> {
+/// A group for each login file that the configuration leads to. `is_default`: there is no configuration file, so that both
+/// providers' logins are looked for; who uses one of them lacks nothing.
+pub(super) fn examine(
+    config: &Config,
+    is_default: bool,
+    instance: &Instance,
+    keeps_journals: bool,
+) -> Vec<Group> {
+    let is_there = |credential: &Credential| match &credential.kind {
+        CredentialKind::LoginFile(location) => location.path.exists(),
+        _ => false,
+    };
+    let has_any = config.services.iter().flat_map(|service| &service.credentials).any(is_there);
     let mut groups = Vec::new();
     let mut known = SharedLogins::default();
     for service in &config.services {
@@ -71,7 +84,8 @@ pub(super) fn examine(config: &Config, instance: &Instance, keeps_journals: bool
                 service.is_some_and(|running| running.credentials.iter().any(|one| one.tag == credential.tag))
             });
             let data_directory = keeps_journals.then(|| config.data_directory.clone());
-            let (facts, identity) = gather(service.provider, location, data_directory, is_served);
+            let (mut facts, identity) = gather(service.provider, location, data_directory, is_served);
+            facts.is_optional = is_default && has_any;
             let mut findings = findings(&facts);
             findings.extend(known.add(&name, identity).map(|shared| shared_logins::finding(&shared)));
             let about = Some(location.path.display().to_string());
@@ -109,6 +123,18 @@ fn findings(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
+/// How to get a login file where there is none.
+fn missing(facts: &Facts) -> String {
+    match facts.provider {
+        ProviderKind::Claude => facts.hint.clone(),
+        ProviderKind::Codex => format!(
+            "{}; a login that it keeps in a keyring is not read: set cli_auth_credentials_store = \"file\" in its \
+             config.toml before",
+            facts.hint
+        ),
+    }
+}
+
 fn of_content(facts: &Facts) -> Finding {
     let check = "login.file";
     let hint = facts.hint.as_str();
@@ -122,7 +148,12 @@ fn of_content(facts: &Facts) -> Finding {
             error.to_string(),
             format!("{hint}; if it refuses, remove the file first"),
         ),
-        Content::Unread(ReadError::Missing) => Finding::problem(check, "there is no login file", hint),
+        Content::Unread(ReadError::Missing) if facts.is_optional => {
+            Finding::ok(check, format!("there is no login file; to use this service, {}", missing(facts)))
+        }
+        Content::Unread(ReadError::Missing) => {
+            Finding::problem(check, "there is no login file", missing(facts))
+        }
         Content::Unread(ReadError::NoPermission) => Finding::problem(
             check,
             "this user may not read it",
@@ -254,6 +285,7 @@ fn gather(
         hint: hint(provider, format, location),
         keeps_journals,
         is_served,
+        is_optional: false,
         now: SystemTime::now(),
     };
     (facts, known)

@@ -1,12 +1,15 @@
 //! What the stories of Codex share.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
-use trunkline_testkit::TempDir;
-use trunkline_testkit::client::Request;
-use trunkline_testkit::codex::CodexApi;
+use trunkline_testkit::client::{Request, Response};
+use trunkline_testkit::codex::{Account, CodexApi};
+use trunkline_testkit::{TempDir, Trunkline, Upstream};
 
-use super::USER_TOKEN;
+use super::{Protocol, USER_TOKEN, trunkline, with};
+use crate::pool::status_of;
 
 /// Where turns go.
 pub(crate) const RESPONSES: &str = "/v1/responses";
@@ -58,4 +61,81 @@ pub(crate) fn body() -> Bytes {
         json!({ "model": "gpt-5.5", "stream": true, "store": false, "input": [message], "tools": [] })
             .to_string(),
     )
+}
+
+/// The same, of a session.
+pub(crate) fn turn_in(session: &str) -> Request {
+    turn(body()).header("session-id", session)
+}
+
+/// Accounts, each with a login file as the credential of its name, all in the pool of the user.
+pub(crate) struct CodexPool {
+    pub(crate) api: CodexApi,
+    pub(crate) upstream: Upstream,
+    pub(crate) service: Value,
+    pub(crate) home: TempDir,
+    labels: Vec<String>,
+}
+
+impl CodexPool {
+    /// Accounts of these names, in order of preference.
+    pub(crate) async fn new(labels: &[&str]) -> Self {
+        let account = |label: &&str| {
+            let (access, refresh) = (format!("access-of-{label}"), format!("rt-of-{label}"));
+            Account::new(label).access_token(&access).refresh_token(&refresh)
+        };
+        let api = CodexApi::new(labels.iter().map(account));
+        let upstream = Upstream::start(api.clone()).await.unwrap();
+        let home = TempDir::new().unwrap();
+        let logins: Vec<Value> = labels.iter().map(|label| login(&home, &api, label)).collect();
+        let service = service(&upstream.url(), &logins);
+        Self { api, upstream, service, home, labels: labels.iter().map(ToString::to_string).collect() }
+    }
+
+    /// Sets fields of the service.
+    pub(crate) fn service(&mut self, over: Value) {
+        self.service = with(self.service.take(), over);
+    }
+
+    pub(crate) fn config(&self) -> Value {
+        json!({
+            "data_directory": self.home.join("data"),
+            "log": { "level": "debug", "format": "json" },
+            "services": [self.service],
+        })
+    }
+
+    /// An instance that knows what every account has used.
+    pub(crate) async fn start(&self) -> Trunkline {
+        let instance = trunkline().config(&self.config()).start().await.unwrap();
+        status_of(&instance, |credentials| {
+            let is_known =
+                |one: &Value| one["kind"] == "API key" || !one["windows"][0]["used_percent"].is_null();
+            credentials.iter().all(is_known)
+        })
+        .await;
+        instance
+    }
+
+    /// How often each account was asked for a turn.
+    pub(crate) fn served(&self) -> Vec<usize> {
+        self.labels.iter().map(|label| self.api.served(label)).collect()
+    }
+}
+
+pub(crate) async fn send(instance: &Trunkline, request: &Request) -> Response {
+    let addr: SocketAddr = instance.addr().unwrap();
+    Protocol::Http1.send(addr, request).await
+}
+
+/// That `response` is a refusal of ours in the provider's shape; returns its error.
+pub(crate) fn codex_refusal(response: &Response, status: u16, kind: &str) -> Value {
+    let text = response.text();
+    assert_eq!(response.status(), status, "{text}");
+    assert_eq!(response.header("content-type"), Some("application/json"), "{text}");
+    let json = response.json().unwrap();
+    assert_eq!(json["error"]["type"], kind, "{text}");
+    assert!(json["error"]["message"].as_str().is_some_and(|message| !message.is_empty()), "{text}");
+    assert!(response.header("x-trunkline-request-id").is_some_and(|id| !id.is_empty()), "{text}");
+    json["error"].clone()
 }

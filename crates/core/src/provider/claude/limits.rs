@@ -37,6 +37,10 @@ impl LimitFacts for Claude {
     }
 
     /// Claude's streams carry no limits.
+    fn limit_event(&self) -> Option<&'static str> {
+        None
+    }
+
     fn read_event(&self, _event: &[u8], _now: SystemTime) -> Readings {
         Readings::default()
     }

@@ -2,13 +2,16 @@
 
 use std::fmt::Write as _;
 
-use crate::provider::ClientFile;
+use crate::provider::{ClientFile, ClientToken};
 
 /// The block that makes a service the client's provider (operations.md, *Client lines*; fact sheet, 1.1). Its name must not
 /// be "OpenAI", which the client treats in ways of its own (fact sheet, 1.3). The key at the top must stand before any table.
-pub(super) fn file(base_url: &str, token: &str) -> ClientFile {
+pub(super) fn file(base_url: &str, token: ClientToken<'_>) -> ClientFile {
     let base_url = quoted(&format!("{}/v1", base_url.trim_end_matches('/')));
-    let token = quoted(token);
+    let token = match token {
+        ClientToken::Value(token) => format!("experimental_bearer_token = {}", quoted(token)),
+        ClientToken::Variable(name) => format!("env_key = {}", quoted(name)),
+    };
     let text = format!(
         "model_provider = \"trunkline\"\n\
          \n\
@@ -16,10 +19,11 @@ pub(super) fn file(base_url: &str, token: &str) -> ClientFile {
          name = \"Trunkline\"\n\
          base_url = {base_url}\n\
          wire_api = \"responses\"\n\
-         experimental_bearer_token = {token}\n\
+         {token}\n\
          supports_websockets = true\n"
     );
-    ClientFile { path: "~/.codex/config.toml", text }
+    let undo = &["model_provider = \"trunkline\"", "the table [model_providers.trunkline]"];
+    ClientFile { path: "~/.codex/config.toml", text, undo }
 }
 
 /// A basic string of TOML.

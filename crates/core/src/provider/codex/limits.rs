@@ -51,6 +51,10 @@ impl LimitFacts for Codex {
         usage::read(body, now)
     }
 
+    fn limit_event(&self) -> Option<&'static str> {
+        Some(event::LIMITS)
+    }
+
     fn read_event(&self, event: &[u8], now: SystemTime) -> Readings {
         event::read(event, now)
     }

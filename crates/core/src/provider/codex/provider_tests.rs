@@ -292,7 +292,7 @@ fn an_answer_of_ours_as_an_event() {
 
 #[test]
 fn the_block_of_the_configuration_file() {
-    let file = Codex.client_file("http://127.0.0.1:8787/codex/", "tok\"en\\\n").unwrap();
+    let file = Codex.client_file("http://127.0.0.1:8787/codex/", ClientToken::Value("tok\"en\\\n")).unwrap();
     assert_eq!(file.path, "~/.codex/config.toml");
     assert_eq!(
         file.text,

@@ -39,6 +39,7 @@ fn facts(content: Content) -> Facts {
         hint: "log in".to_owned(),
         keeps_journals: true,
         is_served: false,
+        is_optional: false,
         now: now(),
     }
 }
@@ -162,4 +163,16 @@ fn what_lies_about() {
     assert_eq!(level(&facts, "login.locks"), Some(Level::Problem));
     let journals = findings(&facts).into_iter().filter(|finding| finding.check == "login.journal").count();
     assert_eq!(journals, 2);
+}
+
+#[test]
+fn one_of_two_logins_that_nobody_named_may_be_missing() {
+    for provider in [ProviderKind::Claude, ProviderKind::Codex] {
+        let missing = || Facts { provider, file: None, ..facts(Content::Unread(ReadError::Missing)) };
+        let finding = of_content(&missing());
+        assert_eq!(finding.level, Level::Problem);
+        let remedy = finding.remedy.unwrap_or_default();
+        assert_eq!(remedy.contains("keyring"), provider == ProviderKind::Codex, "{remedy}");
+        assert_eq!(of_content(&Facts { is_optional: true, ..missing() }).level, Level::Ok);
+    }
 }

@@ -12,10 +12,13 @@ use crate::limits::readings::{Field, Ignored, Reading, Readings};
 /// Headers that are taken from one event; those that tell of limits are a few dozen.
 const MAX_EVENT_HEADERS: usize = 64;
 
+/// The event that tells of nothing else.
+pub(super) const LIMITS: &str = "codex.rate_limits";
+
 pub(super) fn read(event: &[u8], now: SystemTime) -> Readings {
     let Some(event) = Object::parse(event) else { return Readings::default() };
     match event.string("type").as_deref() {
-        Some("codex.rate_limits") => rate_limits(&event, now),
+        Some(LIMITS) => rate_limits(&event, now),
         Some("error" | "response.metadata") => {
             event.object("headers").map_or_else(Readings::default, |headers| {
                 let mut out = families::read(&header_map(&headers), now);

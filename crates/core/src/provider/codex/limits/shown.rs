@@ -155,7 +155,9 @@ pub(super) fn no_candidate(answer: &NoCandidate, now: SystemTime) -> OwnAnswer {
     if answer.is_limit {
         error.insert("plan_type".to_owned(), "unknown".into());
         if let Some(seconds) = answer.retry_after {
-            error.insert("resets_at".to_owned(), unix_seconds(now).saturating_add(seconds).into());
+            // The wait was rounded up, so this moment is not.
+            let now = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            error.insert("resets_at".to_owned(), now.saturating_add(seconds).into());
         }
     } else {
         error.insert("code".to_owned(), "no_credential".into());

@@ -106,10 +106,15 @@ fn the_event_of_a_socket() {
 #[test]
 fn our_429_is_one_clean_message() {
     let limited = Limited { claim: Some(Claim::Base(BaseWindow::FiveHour)), until: Some(at(NOW + 900)) };
-    let answer = NoCandidate::new(Some("bob"), None, &[("a", Obstacle::Limited(limited))], at(NOW));
+    let answer = NoCandidate::new(Some("bob"), None, &[("a", Obstacle::Limited(limited.clone()))], at(NOW));
     let own = Codex.no_candidate(&answer, "", at(NOW));
     let expected = json!({"error": {"type": "usage_limit_reached", "message": answer.message, "plan_type": "unknown", "resets_at": NOW + 900}});
     assert_eq!((own.status.as_u16(), json_of(&own.body)), (429, expected));
+    // Between two seconds it is the same moment, and not the next one.
+    let later = at(NOW) + Duration::from_millis(400);
+    let answer = NoCandidate::new(Some("bob"), None, &[("a", Obstacle::Limited(limited))], later);
+    let own = Codex.no_candidate(&answer, "", later);
+    assert_eq!(json_of(&own.body)["error"]["resets_at"], NOW + 900);
     let gone = Obstacle::Unavailable { reason: "logged out".to_owned() };
     let answer = NoCandidate::new(Some("bob"), None, &[("a", gone)], at(NOW));
     let own = Codex.no_candidate(&answer, "", at(NOW));

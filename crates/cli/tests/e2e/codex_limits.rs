@@ -1,0 +1,201 @@
+//! What Codex clients are shown of the pool, and what is observed of their answers.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use trunkline_testkit::client::{Ended, Request};
+use trunkline_testkit::codex::{Limits, TurnScript};
+use trunkline_testkit::{Script, sse};
+
+use crate::pool::{status_of, unix_now};
+use crate::support::codex::{CodexPool, body, send, turn, turn_in};
+use crate::support::{Protocol, USER_TOKEN};
+
+const USAGE: [&str; 3] = ["/wham/usage", "/backend-api/wham/usage", "/api/codex/usage"];
+
+#[tokio::test]
+async fn an_answer_shows_the_pool_as_one_account() {
+    let pool = CodexPool::new(&["a", "b"]).await;
+    pool.api.set_limits("a", Limits::used(12.0, 34.0).with("x-codex-promo-message", "buy more"));
+    pool.api.set_limits("b", Limits::used(50.0, 50.0));
+    let running = pool.start().await;
+    for protocol in Protocol::BOTH {
+        let response = protocol.send(running.addr().unwrap(), &turn_in("one")).await;
+        assert_eq!(response.status(), 200, "{}", response.text());
+        let header = |name: &str| response.header(&format!("x-codex-{name}"));
+        // Of what is offered, 2 × 99 with the weight of the plan, so much is used.
+        assert_eq!(header("primary-used-percent"), Some("31.31"));
+        assert_eq!(header("secondary-used-percent"), Some("42.42"));
+        assert_eq!(
+            (header("primary-window-minutes"), header("secondary-window-minutes")),
+            (Some("300"), Some("10080"))
+        );
+        let reset: u64 = header("primary-reset-at").unwrap().parse().unwrap();
+        assert!(reset > unix_now() && reset <= unix_now() + 3 * 3600);
+        // The plan of each is "pro", which weighs 10.
+        assert_eq!(response.header("x-ocm-plan-weight"), Some("19.8"));
+        for hidden in ["active-limit", "promo-message", "credits-balance", "primary-reset-after-seconds"] {
+            assert_eq!(header(hidden), None, "{hidden}");
+        }
+        // What else the client reads passes.
+        assert_eq!((header("plan-type"), response.header("openai-model")), (Some("pro"), Some("gpt-5.5")));
+        assert_eq!(response.header("x-models-etag"), Some("W/\"scripted-etag-1\""));
+        assert_eq!(response.header("x-reasoning-included"), Some("true"));
+    }
+    // A list of models shows nothing.
+    let models = send(&running, &Request::get("/v1/models?client_version=0.169.0").bearer(USER_TOKEN)).await;
+    assert_eq!((models.status(), models.json().unwrap()), (200, json!({ "models": [] })));
+    assert_eq!(models.header("x-codex-primary-used-percent"), None);
+    assert_eq!(models.header("etag"), Some("W/\"scripted-etag-1\""));
+}
+
+#[tokio::test]
+async fn the_usage_endpoint_tells_of_the_pool() {
+    let pool = CodexPool::new(&["a", "b"]).await;
+    pool.api.set_limits("a", Limits::used(12.0, 34.0));
+    pool.api.set_limits("b", Limits::used(50.0, 50.0));
+    let running = pool.start().await;
+    let polls = pool.upstream.requests().len();
+    for path in USAGE {
+        let usage = send(&running, &Request::get(path).bearer(USER_TOKEN)).await;
+        assert_eq!(usage.status(), 200, "{path}: {}", usage.text());
+        let usage = usage.json().unwrap();
+        assert_eq!((&usage["plan_type"], &usage["credits"]), (&json!("unknown"), &Value::Null));
+        let primary = &usage["rate_limit"]["primary_window"];
+        assert_eq!(primary["limit_window_seconds"], 18_000);
+        let percent = primary["used_percent"].as_f64().unwrap();
+        assert!((31.0..=32.0).contains(&percent), "{usage}");
+        assert_eq!(usage["rate_limit"]["allowed"], true);
+        assert_eq!(send(&running, &Request::get(path)).await.status(), 401, "{path}");
+    }
+    assert_eq!(pool.upstream.requests().len(), polls, "the provider is not asked");
+}
+
+#[tokio::test]
+async fn events_about_limits_are_observed_and_not_passed_on() {
+    for protocol in Protocol::BOTH {
+        let pool = CodexPool::new(&["a"]).await;
+        let running = pool.start().await;
+        let event = json!({
+            "type": "codex.rate_limits",
+            "plan_type": "pro",
+            "rate_limits": {
+                "allowed": true, "limit_reached": false,
+                "primary": { "used_percent": 77, "window_minutes": 300, "reset_at": unix_now() + 3 * 3600 },
+                "secondary": null,
+            },
+        });
+        pool.api.next_turn("a", TurnScript::new().event(event).go_on());
+        let response = protocol.send(running.addr().unwrap(), &turn_in("one")).await;
+        assert_eq!(response.status(), 200);
+        let text = response.text();
+        assert!(text.contains("response.completed") && text.contains("hi from the scripted API"), "{text}");
+        assert!(!text.contains("codex.rate_limits"), "{text}");
+        status_of(&running, |credentials| credentials[0]["windows"][0]["used_percent"] == 77.0).await;
+    }
+}
+
+/// A stream with a stated length becomes shorter, and one that breaks off has given every byte that came before.
+#[tokio::test]
+async fn what_is_left_of_a_stream_ends_as_it_did() {
+    let limits = sse::event("codex.rate_limits", &json!({ "type": "codex.rate_limits", "plan_type": "pro" }));
+    let event = sse::event(
+        "response.output_text.delta",
+        &json!({ "type": "response.output_text.delta", "delta": "x" }),
+    );
+    let undecided = "event: response.completed\ndata: {\"ty";
+    for protocol in Protocol::BOTH {
+        let pool = CodexPool::new(&["a"]).await;
+        let running = pool.start().await;
+        let stream = || Script::status(200).header("content-type", "text/event-stream");
+        let whole = [&event[..], &limits, &event].concat();
+        pool.api.next("a", stream().body(whole));
+        let response = protocol.send(running.addr().unwrap(), &turn_in("one")).await;
+        assert_eq!(
+            (response.end, response.body()),
+            (Ended::Complete, Bytes::from([&event[..], &event].concat()))
+        );
+        pool.api.next("a", stream().body([&event[..], undecided.as_bytes()].concat()));
+        let response = protocol.send(running.addr().unwrap(), &turn_in("one")).await;
+        assert_eq!(response.end, Ended::Complete);
+        assert_eq!(response.body(), [&event[..], undecided.as_bytes()].concat());
+        let script = stream().chunk(event.clone()).chunk(limits.clone()).chunk(undecided).reset();
+        pool.api.next("a", script);
+        let response = protocol.send(running.addr().unwrap(), &turn_in("one")).await;
+        assert!(protocol.is_cut(response.end), "{:?}", response.end);
+        assert_eq!(response.body(), [&event[..], undecided.as_bytes()].concat());
+        // Nothing is left of it at all.
+        pool.api.next("a", stream().body(limits.clone()));
+        let response = protocol.send(running.addr().unwrap(), &turn_in("one")).await;
+        assert_eq!((response.end, response.body().len()), (Ended::Complete, 0));
+    }
+}
+
+#[tokio::test]
+async fn passthrough_leaves_everything_as_it_is() {
+    let mut pool = CodexPool::new(&["a"]).await;
+    pool.service(json!({
+        "users": [{ "name": "alice", "token": USER_TOKEN, "rate_limit_headers": "passthrough" }],
+    }));
+    let running = pool.start().await;
+    let event = json!({ "type": "codex.rate_limits", "plan_type": "pro", "rate_limits": null });
+    pool.api.next_turn("a", TurnScript::new().event(event).go_on());
+    let response = send(&running, &turn_in("one")).await;
+    assert!(response.text().contains("codex.rate_limits"), "{}", response.text());
+    assert_eq!(response.header("x-codex-primary-used-percent"), Some("12"));
+    assert_eq!(response.header("x-codex-active-limit"), Some("codex"));
+}
+
+/// The usual body with these members.
+fn with(extra: &Value) -> Bytes {
+    let mut value: Value = serde_json::from_slice(&body()).unwrap();
+    value.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    Bytes::from(value.to_string())
+}
+
+fn compressed(extra: &Value) -> Bytes {
+    zstd::encode_all(&with(extra)[..], 3).unwrap().into()
+}
+
+fn metadata(id: &str) -> Value {
+    json!({ "prompt_cache_key": "another", "client_metadata": { "session_id": id } })
+}
+
+/// How a request says which session it is of.
+type Way = Box<dyn Fn(&str) -> Request>;
+
+/// Requests of one session stay with their credential, however they say which one it is.
+#[tokio::test]
+async fn a_session_is_known_by_every_name_that_clients_give_it() {
+    let pool = CodexPool::new(&["a", "b"]).await;
+    let mut config = pool.config();
+    config["services"][0]["credentials"][2]["strategy"] = json!("round_robin");
+    config["services"][0]["credentials"][2]["type"] = json!("balancer");
+    let running = crate::support::trunkline().config(&config).start().await.unwrap();
+    let ways: [(&str, Way); 6] = [
+        ("session-id", Box::new(|id| turn(body()).header("session-id", id).header("session_id", "another"))),
+        (
+            "session_id",
+            Box::new(|id| turn(body()).header("session_id", id).header("conversation_id", "another")),
+        ),
+        ("conversation_id", Box::new(|id| turn(body()).header("conversation_id", id))),
+        ("client_metadata", Box::new(|id| turn(with(&metadata(id))))),
+        ("prompt_cache_key", Box::new(|id| turn(with(&json!({ "prompt_cache_key": id }))))),
+        ("zstd", Box::new(|id| turn(compressed(&metadata(id))).header("content-encoding", "zstd"))),
+    ];
+    for (name, request) in ways {
+        let id = format!("of-{name}");
+        let before = pool.served();
+        for _ in 0..3 {
+            assert_eq!(send(&running, &request(&id)).await.status(), 200);
+        }
+        let asked: Vec<usize> = pool.served().iter().zip(&before).map(|(now, then)| now - then).collect();
+        assert!(asked.contains(&3) && asked.contains(&0), "{name}: {asked:?}");
+    }
+    // Without one they go round.
+    let before = pool.served();
+    for _ in 0..4 {
+        assert_eq!(send(&running, &turn(body())).await.status(), 200);
+    }
+    let asked: Vec<usize> = pool.served().iter().zip(&before).map(|(now, then)| now - then).collect();
+    assert_eq!(asked, [2, 2]);
+}

@@ -1,0 +1,116 @@
+//! The scripted API and the real binary in front of it.
+
+use serde_json::{Value, json};
+use trunkline_testkit::canary::{Canary, find_leaks};
+use trunkline_testkit::codex::{Account, CodexApi};
+use trunkline_testkit::{TempDir, Trunkline, Upstream};
+
+/// Two accounts in a pool of one user, with all that stays when the instance in front of them is started anew.
+pub(crate) struct Setup {
+    pub(crate) api: CodexApi,
+    upstream: Upstream,
+    home: TempDir,
+    user: Canary,
+    secrets: Vec<Canary>,
+    credentials: Vec<Value>,
+}
+
+impl Setup {
+    /// The accounts `a` and `b`, with login files, picked in the way of `strategy`.
+    pub(crate) async fn with_logins(strategy: &str) -> Self {
+        let (mut accounts, mut secrets) = (Vec::new(), Vec::new());
+        for label in ["a", "b"] {
+            let access = Canary::new(&format!("access-{label}"));
+            let refresh = Canary::with_prefix("rt_", &format!("refresh-{label}"));
+            accounts.push(Account::new(label).access_token(access.token()).refresh_token(refresh.token()));
+            secrets.extend([access, refresh]);
+        }
+        let api = CodexApi::new(accounts);
+        let home = TempDir::new().expect("a home");
+        let mut credentials: Vec<Value> = ["a", "b"]
+            .iter()
+            .map(|label| {
+                let login = api.login_file(label).expect("an account").to_string();
+                let path = home.write(format!("{label}/auth.json"), login).expect("a login file");
+                json!({ "tag": label, "credential_path": path })
+            })
+            .collect();
+        let pool = json!({
+            "tag": "pool", "type": "balancer", "strategy": strategy, "credentials": ["a", "b"],
+        });
+        credentials.push(pool);
+        Self::new(api, home, secrets, credentials).await
+    }
+
+    /// The account `a`, with an API key.
+    pub(crate) async fn with_key() -> Self {
+        let key = Canary::with_prefix("sk-", "key");
+        let api = CodexApi::new([Account::new("a").api_key(key.token())]);
+        let pool = json!({ "tag": "pool", "type": "api_key", "api_key": key.token() });
+        Self::new(api, TempDir::new().expect("a home"), vec![key], vec![pool]).await
+    }
+
+    async fn new(api: CodexApi, home: TempDir, mut secrets: Vec<Canary>, credentials: Vec<Value>) -> Self {
+        let upstream = Upstream::start(api.clone()).await.expect("the scripted API");
+        let user = Canary::new("user");
+        secrets.push(user.clone());
+        Self { api, upstream, home, user, secrets, credentials }
+    }
+
+    fn config(&self, port: u16) -> Value {
+        let url = self.upstream.url();
+        json!({
+            "log": { "level": "debug" },
+            "data_directory": self.home.join("data"),
+            "services": [{
+                "type": "codex",
+                "listen_port": port,
+                "path": "/codex",
+                "upstream": {
+                    "api_url": format!("{url}/backend-api/codex"),
+                    "usage_url": format!("{url}/backend-api/wham/usage"),
+                    "token_url": format!("{url}/oauth/token"),
+                    "openai_url": url,
+                },
+                "users": [{ "name": "alice", "token": self.user.token(), "credential": "pool" }],
+                "credentials": self.credentials,
+            }],
+        })
+    }
+
+    /// An instance on a port of its own.
+    pub(crate) async fn start(&self) -> Trunkline {
+        self.start_at(0).await
+    }
+
+    /// An instance on this port.
+    pub(crate) async fn start_at(&self, port: u16) -> Trunkline {
+        let builder = Trunkline::builder(env!("CARGO_BIN_EXE_trunkline"));
+        builder.config(&self.config(port)).start().await.expect("trunkline starts")
+    }
+
+    /// What `trunkline env codex` prints for an instance.
+    pub(crate) async fn client_lines(&self, instance: &Trunkline) -> String {
+        let port = instance.addr().expect("an address").port();
+        let builder = Trunkline::builder(env!("CARGO_BIN_EXE_trunkline"));
+        let output = builder.args(["env", "codex"]).config(&self.config(port)).run().await.expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        output.stdout.join("\n")
+    }
+
+    /// How often each account was asked for a turn.
+    pub(crate) fn served(&self) -> [usize; 2] {
+        ["a", "b"].map(|label| self.api.served(label))
+    }
+
+    /// Ends an instance, and looks at what was said: nobody's secret, and nothing that the provider would not take.
+    pub(crate) async fn finish(&self, mut instance: Trunkline, said: &[&str]) {
+        let output = instance.stop().await.expect("it stops");
+        assert!(output.status.success(), "{output:?}");
+        for text in said.iter().copied().chain([output.text().as_str()]) {
+            let leaks = find_leaks(text.as_bytes(), &self.secrets);
+            assert!(leaks.is_empty(), "{leaks:?} in {text}");
+        }
+        assert_eq!(self.api.violations(), Vec::<String>::new());
+    }
+}
