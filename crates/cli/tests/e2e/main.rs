@@ -70,6 +70,16 @@ mod reload_storm;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod socket_cases;
+#[cfg(test)]
+mod socket_connect;
+#[cfg(test)]
+mod socket_ends;
+#[cfg(test)]
+mod socket_recorded;
+#[cfg(test)]
+mod socket_turns;
+#[cfg(test)]
 mod status;
 #[cfg(test)]
 mod streaming;

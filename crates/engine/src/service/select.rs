@@ -87,6 +87,7 @@ impl Service {
             let selection = select(&pool, &request, &table, now, fastrand::u64(..));
             if let Some((credential, scope)) = selection.rebalanced {
                 table.drop_bindings_of(credential, Some(scope));
+                self.live.rebalanced.send_modify(|times| *times = times.wrapping_add(1));
             }
             if let Outcome::Picked(pick) = &selection.outcome {
                 bind(&mut table, asked, *pick, now);
@@ -159,6 +160,16 @@ impl Service {
         }
         table.touch(session, now);
         Some(Selected::Picked { credential: Arc::clone(credential), was_bound: true })
+    }
+
+    /// Whether a credential could serve a request that were asked for now; nothing comes of it.
+    pub(super) fn would_serve(&self, asked: &Asked, credential: &Arc<Credential>) -> bool {
+        let now = SystemTime::now();
+        let seen = Seen::new(credential, now);
+        let candidates = [seen.candidate()];
+        let pool = core_pool(asked, &candidates);
+        let selection = select(&pool, &asked.facts(&[], false), &self.settings.bindings.table(), now, 0);
+        !matches!(selection.outcome, Outcome::None(_))
     }
 
     /// What could be had for a request besides what was tried, if that were asked for now; nothing comes of it.
