@@ -76,7 +76,15 @@ mod socket_connect;
 #[cfg(test)]
 mod socket_ends;
 #[cfg(test)]
+mod socket_http2;
+#[cfg(test)]
+mod socket_order;
+#[cfg(test)]
 mod socket_recorded;
+#[cfg(test)]
+mod socket_secrets;
+#[cfg(test)]
+mod socket_soak;
 #[cfg(test)]
 mod socket_turns;
 #[cfg(test)]
