@@ -105,7 +105,8 @@ impl Service {
         };
         let way = Way {
             facts,
-            target: authed.call.target,
+            // A copy, since the target of a request keeps the whole buffer alive that its head was read into.
+            target: authed.call.target.as_str().parse().unwrap_or(authed.call.target),
             headers: handshake::without_own(&parts.headers),
             upload: Upload::none(self.settings.upload),
         };
@@ -146,7 +147,7 @@ impl Service {
         guard.connection().on_given(1);
         guard.count_no_more();
         let client = Arc::clone(guard.connection());
-        let start = Start {
+        let start = Box::new(Start {
             service: Arc::clone(self),
             way,
             asked,
@@ -156,11 +157,11 @@ impl Service {
             id: Arc::clone(&under.id),
             address,
             guard,
-        };
+        });
         let continued = async move {
             // It fails when the client has gone.
             if let Ok(upgraded) = upgrade.await {
-                Relay::new(start, upgraded, upstream).run().await;
+                Relay::new(*start, upgraded, upstream).run().await;
             }
         };
         match wanted {

@@ -28,7 +28,7 @@ const INTERNAL_ERROR: u16 = 1011;
 
 impl Relay {
     /// Ends both sides.
-    pub(super) async fn end(mut self, flow: Flow) {
+    pub(super) async fn end(mut self: Box<Self>, flow: Flow) {
         let end = self.turns.on_closed();
         let is_client_gone = matches!(flow, Flow::Ended(Event::Client(_)));
         if end.is_some() && matches!(flow, Flow::Ended(Event::Upstream(_))) {

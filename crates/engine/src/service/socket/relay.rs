@@ -92,7 +92,7 @@ pub(super) enum Flow {
 }
 
 impl Relay {
-    pub(super) fn new(start: Start, client: Upgraded, upstream: WebSocket<Stream>) -> Self {
+    pub(super) fn new(start: Start, client: Upgraded, upstream: WebSocket<Stream>) -> Box<Self> {
         let Start { service, way, asked, is_other_credential, credential, token, id, address, guard } = start;
         let passthrough = asked.user.as_ref().is_some_and(|user| user.passthrough_limits);
         let options = Options {
@@ -105,7 +105,7 @@ impl Relay {
         let ending = guard.connection().ending();
         let signals = Signals::new(ending.clone(), &service.live, &credential);
         let first = turns.next_tick().unwrap_or(now);
-        Self {
+        Box::new(Self {
             facts: way.facts,
             service,
             way,
@@ -124,18 +124,19 @@ impl Relay {
             address,
             begun: 0,
             passthrough,
-        }
+        })
     }
 
     /// Relays until either side ends.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self: Box<Self>) {
         // It may have changed before anybody listened.
-        let mut flow = self.on_signal(Signal::Credential).await;
+        let mut flow = Box::pin(self.on_signal(Signal::Credential)).await;
         while matches!(flow, Flow::On) {
             let event = std::future::poll_fn(|context| self.poll_event(context)).await;
-            flow = self.on_event(event).await;
+            flow = Box::pin(self.on_event(event)).await;
         }
-        self.end(flow).await;
+        // Rare, and larger than what waits.
+        Box::pin(self.end(flow)).await;
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Event> {
