@@ -267,6 +267,7 @@ impl Relay {
         if let Err(fault) = check_user(self.asked.user.as_deref(), create) {
             return self.refuse_turn(&fault);
         }
+        let strips = self.is_foreign(&create.turn_state).unwrap_or(strips);
         let data = match if strips { self.without_turn_state(create, data) } else { Ok(data) } {
             Ok(data) => data,
             Err(fault) => return self.refuse_turn(&fault),
@@ -282,6 +283,13 @@ impl Relay {
         }
         self.upstream.send(data);
         Flow::On
+    }
+
+    /// Whether another credential than this one has issued a state, where it is known who did.
+    pub(super) fn is_foreign(&self, state: &TurnState) -> Option<bool> {
+        let TurnState::Value(state) = state else { return None };
+        let issuer = self.service.live.issued_states().issuer(state.expose().as_bytes())?;
+        Some(issuer != self.credential.id())
     }
 
     /// Without a state that another credential has issued.
@@ -369,6 +377,9 @@ impl Relay {
             UpstreamEvent::Metadata => self.facts.issued_state(&data.bytes),
             _ => None,
         };
+        if let Some(state) = &issued {
+            self.service.live.issued_states().note(state.expose().as_bytes(), self.credential.id());
+        }
         let passing = self.turns.on_upstream(event, shown.as_ref(), issued);
         if passing.inserts_limits {
             self.send_limits();
