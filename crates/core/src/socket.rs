@@ -10,8 +10,10 @@ mod turns;
 
 use std::fmt::Debug;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::failure::ErrorFields;
+use crate::limits::View;
 use crate::provider::OwnAnswer;
 use crate::secret::Secret;
 
@@ -29,8 +31,8 @@ pub enum ClientMessage {
     Create(Box<Create>),
     /// Something else, which passes untouched.
     Other,
-    /// It cannot be told whether it asks for a response: no JSON object, or one that two readers could read differently
-    /// where it matters. It is refused, since what is not understood here may be understood there.
+    /// It cannot be told whether it asks for a response: something like JSON that is no object to the end, or one that two
+    /// readers could read differently where it matters. It is refused, since what is not understood here may be understood there.
     Unreadable,
 }
 
@@ -87,7 +89,7 @@ pub enum UpstreamEvent {
 /// What a provider's WebSockets carry. Implementations are zero-sized; every function is pure.
 pub trait SocketFacts: Debug + Send + Sync + 'static {
     /// Sets what an upgrade must carry and the client left out.
-    fn complete_upgrade(&self, headers: &mut http::HeaderMap);
+    fn complete_upgrade(&self, headers: &mut HeaderMap);
 
     /// What a client's message is.
     fn read_client(&self, message: &[u8]) -> ClientMessage;
@@ -97,6 +99,16 @@ pub trait SocketFacts: Debug + Send + Sync + 'static {
 
     /// The state that a [`UpstreamEvent::Metadata`] message gives to the turn, if it does.
     fn issued_state(&self, message: &[u8]) -> Option<Secret>;
+
+    /// The headers that a message carries, as if they were those of a response.
+    fn event_headers(&self, message: &[u8]) -> HeaderMap;
+
+    /// A message with what tells of limits among its headers replaced by what `view` shows. `None`: there is nothing to
+    /// replace.
+    fn with_shown_headers(&self, message: &[u8], view: &View<'_>) -> Option<String>;
+
+    /// Whether an error is about the age of its connection and nothing else: it says nothing of the credential.
+    fn is_connection_age(&self, error: &ErrorFields) -> bool;
 
     /// A client's message without the turn state in it, every other byte as it was. `None`: there is none, or the message
     /// cannot be edited.

@@ -5,12 +5,15 @@
 //! are done at the one place that sees the bytes, the listener's I/O wrapper, and asked for here.
 
 use std::fmt;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
 use trunkline_core::request_head;
 
 use crate::activity::{Activity, Counted};
@@ -47,6 +50,35 @@ pub struct ClientConnection {
     written: AtomicU64,
     /// Whoever waits for it to be written.
     write_waiters: Mutex<Vec<Waker>>,
+    /// How what goes on over it learns that it is to end.
+    ending: OnceLock<Ending>,
+    /// What it is to become, once it is no HTTP/1.1 any more.
+    continued: Mutex<Option<Continued>>,
+}
+
+/// What a connection is after HTTP/1.1.
+pub struct Continued(pub(crate) Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Continued {
+    /// Serves it to its end.
+    pub async fn serve(self) {
+        self.0.await;
+    }
+}
+
+impl fmt::Debug for Continued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Continued")
+    }
+}
+
+/// The two words by which something long is ended: to end at its next boundary, and to end at once.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// At its next boundary.
+    pub stop: CancellationToken,
+    /// At once.
+    pub abort: CancellationToken,
 }
 
 /// What was read since the last request. It is only looked into where that can matter, which is nearly never.
@@ -92,6 +124,8 @@ impl ClientConnection {
             given: AtomicU64::new(0),
             written: AtomicU64::new(0),
             write_waiters: Mutex::default(),
+            ending: OnceLock::new(),
+            continued: Mutex::default(),
         })
     }
 
@@ -122,6 +156,28 @@ impl ClientConnection {
 
     fn touch(&self) {
         self.changed.store(self.millis(), Ordering::Relaxed);
+    }
+
+    // --- beyond HTTP ---
+
+    /// Says how what goes on over it learns that it is to end; only the first call counts.
+    pub fn set_ending(&self, ending: Ending) {
+        let _ = self.ending.set(ending);
+    }
+
+    /// How what goes on over it learns that it is to end. Where nobody has said so, it never does.
+    pub(crate) fn ending(&self) -> Ending {
+        let never = || Ending { stop: CancellationToken::new(), abort: CancellationToken::new() };
+        self.ending.get().cloned().unwrap_or_else(never)
+    }
+
+    pub(crate) fn continue_as(&self, continued: Continued) {
+        *lock(&self.continued) = Some(continued);
+    }
+
+    /// What it is to become, if HTTP/1.1 has ended by a change of protocol.
+    pub fn take_continued(&self) -> Option<Continued> {
+        lock(&self.continued).take()
     }
 
     // --- writing ---
@@ -284,6 +340,12 @@ impl RequestGuard {
     /// Counts it among the requests of a credential, until it ends or goes on to another one.
     pub fn count_for_credential(&mut self, credential: &Arc<Activity>) {
         self.of_credential = Some(Counted::new(credential));
+    }
+
+    /// It is not one request any more, but many turns, which are counted one by one.
+    pub(crate) fn count_no_more(&mut self) {
+        self.of_service = None;
+        self.of_credential = None;
     }
 
     /// The connection it came over.

@@ -15,9 +15,11 @@ use hyper::body::{Frame, Incoming};
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::headers::{self, SetAnew};
 use trunkline_core::provider::Provider;
+use trunkline_core::socket::SocketFacts;
 
 use crate::client_connection::ClientConnection;
 use crate::credential::{Credential, Held};
+use crate::handshake::Handshake;
 use crate::upload::{Upload, UploadError, Waiting};
 use crate::upstream::{Connection, Origin, Source, Upstream, dial, exchange};
 
@@ -30,6 +32,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// The service's headers, which override the client's.
     pub(crate) overrides: &'a [(HeaderName, Vec<HeaderValue>)],
+    /// What is known of the WebSocket that is asked for, if one is.
+    pub(crate) socket: Option<&'static dyn SocketFacts>,
 }
 
 /// Room for the headers that are set by us.
@@ -69,6 +73,9 @@ impl Outgoing<'_> {
             for value in values {
                 out.append(name, value);
             }
+        }
+        if let Some(facts) = self.socket {
+            facts.complete_upgrade(&mut out);
         }
         provider.authorize(&mut out, &held.authorization);
         out
@@ -144,19 +151,28 @@ pub(crate) async fn forward(
 ) -> Result<Answer, Unanswered> {
     let target = provider.upstream_target(outgoing.target.as_str(), held.kind());
     let upstream = credential.endpoints().at(target.base);
-    let connection = upstream
-        .connect(how.fresh)
-        .await
-        .map_err(|error| Unanswered::NotSent { is_stale: false, detail: error.to_string() })?;
+    let connected = match outgoing.socket {
+        None => upstream.connect(how.fresh).await,
+        Some(_) => upstream.connect_apart().await,
+    };
+    let connection =
+        connected.map_err(|error| Unanswered::NotSent { is_stale: false, detail: error.to_string() })?;
     let reused = match &connection {
         Connection::Http1 { reused, .. } | Connection::Http2 { reused, .. } => *reused,
     };
     let (origin, left_out) = (upstream.origin(), how.left_out);
     let way = Way { origin, path: target.target, connection: &connection, left_out };
-    let request = request_for(provider, &way, held, outgoing, upload, client).map_err(Unanswered::Fault)?;
+    let mut request =
+        request_for(provider, &way, held, outgoing, upload, client).map_err(Unanswered::Fault)?;
+    let handshake = outgoing.socket.map(|_| Handshake::ask(&mut request));
     let taken = reused.then(Instant::now);
     match within_time(upload, exchange(connection, request)).await {
         Ok(Ok((response, source))) => {
+            if let Some(handshake) = &handshake
+                && let Err(why) = handshake.check(&response)
+            {
+                return Err(Unanswered::Lost { detail: why.to_owned() });
+            }
             let (upstream, at) = (Arc::clone(upstream), SystemTime::now());
             Ok(Answer { response, upstream, source, read_ahead: VecDeque::new(), was_cut: false, at })
         }

@@ -55,6 +55,8 @@ pub enum ResponseBody {
         /// Ends the request.
         guard: RequestGuard,
     },
+    /// None: what follows the head is no body.
+    Nothing,
     /// The provider's.
     Relay(Box<Relay>),
 }
@@ -360,6 +362,7 @@ impl Body for ResponseBody {
                 guard.connection().on_given(bytes.len());
                 Ok(Frame::data(bytes))
             })),
+            Self::Nothing => Poll::Ready(None),
             Self::Relay(relay) => relay.poll_next(context),
         }
     }
@@ -367,6 +370,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own { bytes, .. } => bytes.is_none(),
+            Self::Nothing => true,
             Self::Relay(relay) => {
                 relay.state == State::Ended || (relay.state == State::Streaming && relay.is_through())
             }
@@ -380,6 +384,7 @@ impl Body for ResponseBody {
             }
             // How much of it will be taken out is not known.
             Self::Relay(relay) if relay.cut_out.is_some() => SizeHint::default(),
+            Self::Nothing => SizeHint::with_exact(0),
             Self::Relay(relay) => {
                 let ahead: usize = relay.stashed.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
                 match relay.incoming.size_hint().exact() {

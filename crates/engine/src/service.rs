@@ -22,12 +22,15 @@ use std::time::{Duration, Instant, SystemTime};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::watch;
 use trunkline_core::auth::TokenTable;
 use trunkline_core::client_address::Network;
 use trunkline_core::ids::{ServiceId, UserId};
 use trunkline_core::issued_states::IssuedStates;
 use trunkline_core::provider::{Provider, WANTED_SESSION};
 use trunkline_core::scan::Wanted;
+use trunkline_core::socket::Drops;
 use trunkline_core::throttle::AuthThrottle;
 use trunkline_core::{client_address, headers, request_id};
 
@@ -140,9 +143,20 @@ pub struct LiveService {
     activity: Arc<Activity>,
     failovers: Failovers,
     issued_states: Mutex<IssuedStates>,
+    /// Changes when bindings were dropped so that their sessions go elsewhere.
+    rebalanced: watch::Sender<u64>,
+    /// Changes when another configuration is in force.
+    configured: watch::Sender<u64>,
+    /// Clients' WebSockets that were dropped so that they come again.
+    drops: Mutex<Drops>,
 }
 
 impl LiveService {
+    /// Another configuration is in force: what was begun under the one before ends at its next boundary.
+    pub fn on_configured(&self) {
+        self.configured.send_modify(|times| *times = times.wrapping_add(1));
+    }
+
     /// Which credential issued which state.
     pub(crate) fn issued_states(&self) -> MutexGuard<'_, IssuedStates> {
         // Nothing in it can panic half way.
@@ -201,7 +215,7 @@ impl Service {
     ) -> Response<ResponseBody> {
         let started = Instant::now();
         let mut guard = client.begin_request(request.version() == http::Version::HTTP_2);
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let address = client_address::of(client.peer().ip(), &parts.headers, &self.settings.trusted_proxies);
         let id: Arc<str> = match request_id::from_client(&parts.headers) {
             Some(id) => id.into(),
@@ -222,7 +236,9 @@ impl Service {
             }
             Ok(accept::Accepted::Api(accepted)) => accepted,
             Ok(accept::Accepted::Socket(call)) => {
-                return self.open_socket(&parts.headers, call, address, under, guard).await;
+                let upgrade = parts.extensions.remove::<OnUpgrade>();
+                // Large, and rare.
+                return Box::pin(self.open_socket(&parts, call, upgrade, address, under, guard)).await;
             }
             Err(fault) => return self.refuse(&fault, under, guard),
         };
@@ -299,8 +315,13 @@ impl Service {
         mut guard: RequestGuard,
     ) -> Response<ResponseBody> {
         let mut tries = Tries::new(Arc::clone(&under.id));
-        let outgoing =
-            Outgoing { method, target: call.target, headers: &headers, overrides: &self.settings.headers };
+        let outgoing = Outgoing {
+            method,
+            target: call.target,
+            headers: &headers,
+            overrides: &self.settings.headers,
+            socket: None,
+        };
         let request = attempt::Request { asked: &asked, upload: &upload, outgoing: &outgoing };
         let ended = self.attempt(&request, &mut tries, &mut guard).await;
         self.describe(&mut under, &asked, &upload, &tries);

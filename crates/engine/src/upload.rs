@@ -32,7 +32,7 @@ pub struct ReplayBudget {
 }
 
 impl ReplayBudget {
-    fn take(&self, bytes: usize) -> bool {
+    pub(crate) fn take(&self, bytes: usize) -> bool {
         self.used
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
                 used.checked_add(bytes).filter(|used| *used <= PROCESS_REPLAY_BYTES)
@@ -40,7 +40,7 @@ impl ReplayBudget {
             .is_ok()
     }
 
-    fn give_back(&self, bytes: usize) {
+    pub(crate) fn give_back(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::AcqRel);
     }
 }
@@ -160,8 +160,24 @@ impl Upload {
         Ok(Arc::new(Self { state: Mutex::new(state), budget, limits }))
     }
 
+    /// No body, of a request whose head is waited for within `limits`.
+    pub(crate) fn none(limits: UploadLimits) -> Arc<Self> {
+        Self::whole(Bytes::new(), limits)
+    }
+
     /// A body of our own, which is there already.
     pub(crate) fn own(body: Bytes) -> Arc<Self> {
+        let length = body.len() as u64;
+        let limits = UploadLimits {
+            max_body: length,
+            replay_buffer: length,
+            silence: Duration::MAX,
+            response_head: Duration::MAX,
+        };
+        Self::whole(body, limits)
+    }
+
+    fn whole(body: Bytes, limits: UploadLimits) -> Arc<Self> {
         let length = body.len() as u64;
         let state = State {
             incoming: None,
@@ -182,12 +198,6 @@ impl Upload {
             curious: false,
             ahead: false,
             is_over: false,
-        };
-        let limits = UploadLimits {
-            max_body: length,
-            replay_buffer: length,
-            silence: Duration::MAX,
-            response_head: Duration::MAX,
         };
         Arc::new(Self { state: Mutex::new(state), budget: Arc::default(), limits })
     }

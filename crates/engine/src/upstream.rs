@@ -11,7 +11,7 @@ mod http2;
 mod origin;
 pub mod outbound;
 pub mod probe;
-mod stream;
+pub(crate) mod stream;
 pub mod tls;
 
 use std::cell::Cell;
@@ -124,7 +124,7 @@ impl Upstream {
                 return Ok(Connection::Http2 { stream, reused: true });
             }
         }
-        let dialled = self.dialer.dial(&self.settings.origin).await?;
+        let dialled = self.dialer.dial(&self.settings.origin, tls::Offer::Usual).await?;
         if dialled.is_http2 {
             let (shared, stream) = http2::open(dialled.stream).await.map_err(DialError::handshake)?;
             if let Some(pools) = self.pools() {
@@ -135,6 +135,13 @@ impl Upstream {
             let connection = Http1::open(dialled.stream).await.map_err(DialError::handshake)?;
             Ok(Connection::Http1 { connection, reused: false })
         }
+    }
+
+    /// A connection of its own that speaks HTTP/1.1 and is to become something else.
+    pub(crate) async fn connect_apart(&self) -> Result<Connection, DialError> {
+        let dialled = self.dialer.dial(&self.settings.origin, tls::Offer::Http1).await?;
+        let connection = Http1::open(dialled.stream).await.map_err(DialError::handshake)?;
+        Ok(Connection::Http1 { connection, reused: false })
     }
 
     /// Takes back a connection whose answer has been read.

@@ -83,6 +83,7 @@ impl Http {
             .initial_connection_window_size(CONNECTION_WINDOW)
             // A stream's next data goes into the queue when its last has left it: bounds what one stream holds in memory.
             .max_send_buf_size(1)
+            .enable_connect_protocol()
             .keep_alive_interval(PING_AFTER)
             .keep_alive_timeout(PING_TIMEOUT);
         Self(builder)
@@ -99,10 +100,27 @@ impl Http {
     ) where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        client.set_ending(drain.ending());
+        self.serve_http(stream, &client, fronts, protocol, &drain).await;
+        if let Some(continued) = client.take_continued() {
+            continued.serve().await;
+        }
+    }
+
+    async fn serve_http<T>(
+        &self,
+        stream: T,
+        client: &Arc<ClientConnection>,
+        fronts: CurrentFront,
+        protocol: Protocol,
+        drain: &Drain,
+    ) where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let first = Arc::clone(fronts.load().mounts.first());
-        let io = TokioIo::new(ClientIo::new(stream, Arc::clone(&client), first));
+        let io = TokioIo::new(ClientIo::new(stream, Arc::clone(client), first));
         let service = {
-            let client = Arc::clone(&client);
+            let client = Arc::clone(client);
             service_fn(move |request: Request<Incoming>| {
                 let service = Arc::clone(fronts.load().mounts.find(request.uri().path()));
                 let client = Arc::clone(&client);
@@ -114,7 +132,8 @@ impl Http {
             Protocol::Http1 => self.0.clone().http1_only(),
             Protocol::Http2 => self.0.clone().http2_only(),
         };
-        let mut connection = pin!(builder.serve_connection(io, service));
+        // What follows HTTP on a connection does not keep room for it.
+        let mut connection = Box::pin(builder.serve_connection_with_upgrades(io, service));
         let mut stopped = pin!(drain.stopped());
         let mut aborted = pin!(drain.aborted());
         // The stop wakes this task once it has been waited for; waiting again at each turn would only cost.
@@ -137,7 +156,7 @@ impl Http {
                 return Poll::Ready(ended);
             }
             while tick.as_mut().poll(context).is_ready() {
-                match left(&client) {
+                match left(client) {
                     None => return Poll::Ready(Ok(())),
                     Some(left) => tick.as_mut().reset(tokio::time::Instant::now() + left.max(MIN_TICK)),
                 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use trunkline_engine::client_connection::Ending;
 
 /// Ends what it was given to: `stop` takes no more and lets what is under way finish, `abort` ends that as well.
 ///
@@ -53,6 +54,11 @@ impl Drain {
     pub fn is_stopping(&self) -> bool {
         self.shared.stopping.load(Ordering::Acquire)
             || self.shared.whole.as_ref().is_some_and(Drain::is_stopping)
+    }
+
+    /// The same, for what goes on over a connection.
+    pub(crate) fn ending(&self) -> Ending {
+        Ending { stop: self.shared.stop.clone(), abort: self.shared.abort.clone() }
     }
 
     /// Waits for the stop.

@@ -215,10 +215,14 @@ impl Server {
     pub async fn reload(&mut self, config: Config) -> Result<Vec<Change>, BindError> {
         let plan = self.plan(&config)?;
         let changes = difference(&self.config, &config);
+        let before = self.running.load_full();
         for leaving in self.commit(config, plan) {
             leaving.drain.stop();
             // At once: the socket is closed when this returns. A panic in there has been told.
             let _ = leaving.accepting.await;
+        }
+        if !changes.is_empty() {
+            before.iter().for_each(|bound| bound.service.live().on_configured());
         }
         Ok(changes)
     }

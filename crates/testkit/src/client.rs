@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 pub use h1::Connection;
 #[cfg(feature = "testing")]
-pub use h2::{H2Client, H2Exchange};
+pub use h2::{H2Client, H2Exchange, H2Socket};
 pub use request::Request;
 
 use crate::headers::Headers;

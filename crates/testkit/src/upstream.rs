@@ -45,7 +45,7 @@ use crate::tls::{Alpn, Authority};
 const USAGE: [&str; 2] = ["/api/oauth/usage", "/wham/usage"];
 
 /// Connections at once; more wait to be accepted. Far above what a proxy in front opens.
-const MAX_CONNECTIONS: usize = 1024;
+const MAX_CONNECTIONS: usize = 4096;
 
 /// A server on a loopback port of its own, which ends when dropped.
 pub struct Upstream {

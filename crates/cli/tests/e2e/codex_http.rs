@@ -40,24 +40,6 @@ async fn a_key_is_served_by_the_api_for_keys() {
 }
 
 #[tokio::test]
-async fn a_websocket_is_told_to_use_http() {
-    let api = CodexApi::new([Account::new("a").access_token("access-a").refresh_token("rt-a")]);
-    let upstream = Upstream::start(api.clone()).await.unwrap();
-    let home = TempDir::new().unwrap();
-    let service = service(&upstream.url(), &[login(&home, &api, "a")]);
-    let trunkline = trunkline().config(&config(&service)).start().await.unwrap();
-    let nobody = Request::get(RESPONSES).header("connection", "Upgrade").header("upgrade", "websocket");
-    let request = nobody.clone().bearer(USER_TOKEN);
-    let response = Protocol::Http1.send(trunkline.addr().unwrap(), &request).await;
-    assert_eq!(response.status(), 426, "{}", response.text());
-    assert_eq!(response.json().unwrap()["error"]["code"], "upgrade_required");
-    assert_eq!(Protocol::Http1.send(trunkline.addr().unwrap(), &nobody).await.status(), 401);
-    // Without an upgrade it is no path of the client's.
-    let plain = Request::get(RESPONSES).bearer(USER_TOKEN);
-    assert_eq!(Protocol::Http1.send(trunkline.addr().unwrap(), &plain).await.status(), 404);
-}
-
-#[tokio::test]
 async fn a_login_file_with_a_key_is_a_key() {
     let api = CodexApi::new([Account::new("k").api_key("sk-of-k").access_token("access-of-k")]);
     let upstream = Upstream::start(api.clone()).await.unwrap();

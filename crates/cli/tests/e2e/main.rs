@@ -70,6 +70,24 @@ mod reload_storm;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod socket_cases;
+#[cfg(test)]
+mod socket_connect;
+#[cfg(test)]
+mod socket_ends;
+#[cfg(test)]
+mod socket_http2;
+#[cfg(test)]
+mod socket_order;
+#[cfg(test)]
+mod socket_recorded;
+#[cfg(test)]
+mod socket_secrets;
+#[cfg(test)]
+mod socket_soak;
+#[cfg(test)]
+mod socket_turns;
+#[cfg(test)]
 mod status;
 #[cfg(test)]
 mod streaming;

@@ -21,6 +21,7 @@ use crate::upload::Upload;
 pub(super) const EXPLAIN: &str = "x-trunkline-explain";
 
 /// A request as the selection sees it.
+#[derive(Clone)]
 pub(super) struct Asked {
     pub(super) user: Option<Arc<User>>,
     pub(super) pool: Arc<Pool>,
@@ -28,6 +29,7 @@ pub(super) struct Asked {
     pub(super) session: Option<SessionKey>,
     /// Whether only an API key can serve it.
     pub(super) needs_api_key: bool,
+    pub(super) transport: Transport,
     /// How long it may wait for a credential to become usable.
     pub(super) wait: Duration,
     /// Whether its user wants to be told how the credential was picked.
@@ -45,7 +47,7 @@ impl Asked {
             allows_external: self.user.as_ref().is_none_or(|user| user.allow_external_usage),
             external_credential: None,
             model: self.model.as_deref(),
-            transport: Transport::Http,
+            transport: self.transport,
             needs_api_key: self.needs_api_key,
             session: self.session.as_ref(),
             tried,
@@ -93,13 +95,19 @@ impl Service {
             model,
             session: key,
             needs_api_key: authed.call.needs_api_key,
+            transport: Transport::Http,
             wait: user.and_then(|user| user.wait_for_capacity).unwrap_or(self.settings.wait_for_capacity),
             explain: user.is_some_and(|user| user.explain)
                 && headers.get(EXPLAIN).is_some_and(|value| value == "1"),
         })
     }
 
-    fn check_fast_mode(&self, user: Option<&User>, pool: &Pool, headers: &HeaderMap) -> Result<(), Fault> {
+    pub(super) fn check_fast_mode(
+        &self,
+        user: Option<&User>,
+        pool: &Pool,
+        headers: &HeaderMap,
+    ) -> Result<(), Fault> {
         let refusal = match user.map_or(FastMode::Single, |user| user.fast_mode) {
             FastMode::Deny => "fast mode costs the account extra and is switched off for this user",
             FastMode::Single if pool.members().len() > 1 => {

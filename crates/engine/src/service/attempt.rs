@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 use trunkline_core::auth_recovery::Tries as AuthTries;
 use trunkline_core::capacity_wait::wait_until;
 use trunkline_core::failure::{Action, Attempts, Situation, after_interrupt};
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::final_answer::{FinalAnswer, final_answer};
 use trunkline_core::ids::CredentialId;
+use trunkline_core::secret::TokenDigest;
 use trunkline_core::selection::{NoCandidate, Outcome, moves_binding};
 
 use super::Service;
@@ -41,6 +42,8 @@ pub(super) struct Tries {
     pub(super) attempts: Attempts,
     /// With which tokens the present credential was tried.
     pub(super) tokens: AuthTries,
+    /// The token that was used last.
+    pub(super) token: Option<TokenDigest>,
     pub(super) has_hopped: bool,
     /// The last answer that the provider gave, and whose it was.
     last_answer: Option<(Answer, Arc<Credential>)>,
@@ -67,6 +70,8 @@ enum Came {
     Fine(Answer),
     Failed(Failed),
     Interrupted,
+    /// A WebSocket was asked for where there is none.
+    NoSocket,
     Fault(Fault),
 }
 
@@ -100,6 +105,7 @@ impl Tries {
             last: None,
             attempts: Attempts::default(),
             tokens: AuthTries::default(),
+            token: None,
             has_hopped: false,
             last_answer: None,
             last_fault: None,
@@ -153,12 +159,22 @@ impl Service {
                 continue;
             };
             tries.count += 1;
+            tries.token = Some(held.token);
             let next = match self.try_once(request, &credential, &held, tries, guard, fresh).await {
                 Came::Fine(answer) => {
                     self.on_passed_on(request.asked, tries, &answer, &credential);
                     return Ended::Answered(answer, credential);
                 }
                 Came::Fault(fault) => return Ended::Fault(fault),
+                Came::NoSocket => {
+                    tries.attempts.act(Action::Next);
+                    self.note_failover(tries, &credential, "no_websocket");
+                    tries.last_fault = Some(Fault::new(
+                        FaultKind::UpgradeRequired,
+                        "no credential can carry a WebSocket: use HTTP",
+                    ));
+                    Next::Other
+                }
                 Came::Interrupted => {
                     tries.attempts.act(Action::Next);
                     self.note_failover(tries, &credential, "interrupted");
@@ -220,6 +236,13 @@ impl Service {
             Err(Unanswered::Lost { detail }) => return failed(What::Lost { detail }),
             Err(Unanswered::NoHead) => return failed(What::NoHead),
         };
+        if request.outgoing.socket.is_some() {
+            match answer.response.status() {
+                StatusCode::SWITCHING_PROTOCOLS => return Came::Fine(answer),
+                status if is_without_sockets(status) => return Came::NoSocket,
+                _ => {}
+            }
+        }
         let model = || request.asked.model.clone().or_else(|| request.upload.model());
         match examine(self.provider, &mut answer, model, credential.is_api_key()).await {
             Examined::Fine => Came::Fine(answer),
@@ -298,7 +321,7 @@ impl Service {
             self.live.issued_states().note(state.as_bytes(), credential.id());
         }
         let now = answer.at;
-        if status.is_success() {
+        if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
             credential.live().on_answered(true);
             credential.live().on_headers(self.provider, status, answer.response.headers(), now);
             for suspect in tries.suspects.iter().filter(|suspect| suspect.id() != credential.id()) {
@@ -316,6 +339,19 @@ impl Service {
             }
         }
     }
+}
+
+/// Whether this answer to a request for a WebSocket says that there is none (codex.md, *Connecting*), be it by serving
+/// something else.
+fn is_without_sockets(status: StatusCode) -> bool {
+    !(status.is_client_error() || status.is_server_error())
+        || matches!(
+            status,
+            StatusCode::NOT_FOUND
+                | StatusCode::METHOD_NOT_ALLOWED
+                | StatusCode::UPGRADE_REQUIRED
+                | StatusCode::NOT_IMPLEMENTED
+        )
 }
 
 /// Until when a request waits that found no candidate, if it may. The time runs from the first time.

@@ -173,7 +173,7 @@ impl Service {
 }
 
 /// What the keeper is told of a verdict that no refusal of the provider's stands behind.
-fn effect_of(verdict: &Verdict, model: Option<&str>) -> Option<Told> {
+pub(super) fn effect_of(verdict: &Verdict, model: Option<&str>) -> Option<Told> {
     Some(match verdict.effect {
         Effect::Unchanged | Effect::AuthFailed => return None,
         Effect::MaybeDisabled => Told::MaybeDisabled,
@@ -198,7 +198,7 @@ fn effect_of(verdict: &Verdict, model: Option<&str>) -> Option<Told> {
 }
 
 /// The provider refused the token: what the request does once it is known why.
-async fn recover(
+pub(super) async fn recover(
     credential: &Credential,
     token: TokenDigest,
     tries: &mut Tries,

@@ -14,6 +14,7 @@ use trunkline_core::request_id;
 use trunkline_core::selection::{BlockReason, Fact, NoCandidate};
 
 use super::asked::{Asked, EXPLAIN};
+use super::show::Headers;
 use super::{Service, Under};
 use crate::client_connection::RequestGuard;
 use crate::record::Outcome;
@@ -21,6 +22,14 @@ use crate::relay::ResponseBody;
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const REQUEST_ID: HeaderName = HeaderName::from_static(request_id::RESPONSE_HEADER);
+
+/// An answer of our own to what no credential can serve.
+pub(super) struct Refusal {
+    pub(super) answer: OwnAnswer,
+    pub(super) headers: Headers,
+    /// What the log says.
+    pub(super) detail: String,
+}
 
 impl Service {
     pub(super) fn refuse(
@@ -48,6 +57,21 @@ impl Service {
         mut under: Under,
         guard: RequestGuard,
     ) -> Response<ResponseBody> {
+        match self.no_candidate(none, asked, &under.id) {
+            Err(fault) => self.refuse(&fault, under, guard),
+            Ok(refusal) => {
+                note(&mut under, &refusal.answer, || refusal.detail);
+                let mut response = answer(refusal.answer, &under, guard);
+                for (name, value) in refusal.headers {
+                    response.headers_mut().insert(name, value);
+                }
+                response
+            }
+        }
+    }
+
+    /// The same, apart from how it is sent.
+    pub(super) fn no_candidate(&self, none: &NoCandidate, asked: &Asked, id: &str) -> Result<Refusal, Fault> {
         let now = SystemTime::now();
         let none = &in_words(none, asked, now);
         let refused = refuse(none, asked.user_name(), asked.model.as_deref(), now);
@@ -59,22 +83,18 @@ impl Service {
             RefusedFor::Transport => Some(FaultKind::UpgradeRequired),
         };
         if let Some(kind) = kind {
-            return self.refuse(&Fault::new(kind, refused.message), under, guard);
+            return Err(Fault::new(kind, refused.message));
         }
         let refusal = refused.to_answer(none);
-        let own = self.provider.limit_facts().no_candidate(&refusal, &under.id, now);
-        note(&mut under, &own, || format!("{}: {}", none.why.label(), refusal.message));
-        let mut response = answer(own, &under, guard);
-        let headers = response.headers_mut();
-        for (name, value) in answer_headers(&refusal) {
-            headers.insert(name, value);
-        }
+        let mut headers = answer_headers(&refusal);
         if refusal.is_limit {
-            for (name, value) in self.refusal_headers(asked, &refusal) {
-                headers.insert(name, value);
-            }
+            headers.extend(self.refusal_headers(asked, &refusal));
         }
-        response
+        Ok(Refusal {
+            answer: self.provider.limit_facts().no_candidate(&refusal, id, now),
+            headers,
+            detail: format!("{}: {}", none.why.label(), refusal.message),
+        })
     }
 
     /// A refusal as raw bytes of HTTP/1.1, for a connection that is not served, or whose request has no readable head.

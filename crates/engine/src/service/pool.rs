@@ -154,7 +154,8 @@ impl<'a> Seen<'a> {
             weekly: self.current.window_use(BaseWindow::Weekly),
             five_hour: self.current.window_use(BaseWindow::FiveHour),
             facts: self.facts(),
-            carries_websocket: false,
+            // Whether its provider takes them shows when it is asked.
+            carries_websocket: true,
         }
     }
 }

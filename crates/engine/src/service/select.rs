@@ -7,8 +7,8 @@ use tracing::Level;
 use trunkline_core::glob;
 use trunkline_core::ids::CredentialId;
 use trunkline_core::selection::{
-    BindingChange, Counts, NoCandidate, Outcome, Pick, PickReason, REFRESH_WAIT, Ranking, Selection, WhyNone,
-    select, stays_with, stays_without_a_look,
+    BindingChange, Counts, NoCandidate, Outcome, Pick, PickReason, REFRESH_WAIT, Ranking, Selection,
+    Transport, WhyNone, select, stays_with, stays_without_a_look,
 };
 use trunkline_core::sessions::SessionTable;
 
@@ -93,6 +93,7 @@ impl Service {
             let selection = select(&pool, &request, &table, now, fastrand::u64(..));
             if let Some((credential, scope)) = selection.rebalanced {
                 table.drop_bindings_of(credential, Some(scope));
+                self.live.rebalanced.send_modify(|times| *times = times.wrapping_add(1));
             }
             if let Outcome::Picked(pick) = &selection.outcome {
                 bind(&mut table, asked, *pick, now);
@@ -170,7 +171,7 @@ impl Service {
     /// The shortcut for a request that is bound to nothing, by the order that a large pool keeps.
     fn the_best_one(&self, asked: &Asked, tries: &Tries, now: SystemTime) -> Option<Selected> {
         let (pool, order) = (&asked.pool, asked.pool.order.as_ref()?);
-        if !tries.tried.is_empty() || asked.needs_api_key {
+        if !tries.tried.is_empty() || asked.needs_api_key || asked.transport != Transport::Http {
             return None;
         }
         let mut ranking = order.ranking.lock().unwrap_or_else(PoisonError::into_inner);
@@ -211,6 +212,16 @@ impl Service {
             return Some(Selected::Picked { credential: Arc::clone(credential), was_bound: false });
         }
         None
+    }
+
+    /// Whether a credential could serve a request that were asked for now; nothing comes of it.
+    pub(super) fn would_serve(&self, asked: &Asked, credential: &Arc<Credential>) -> bool {
+        let now = SystemTime::now();
+        let seen = Seen::new(credential, now);
+        let candidates = [seen.candidate()];
+        let pool = core_pool(asked, &candidates);
+        let selection = select(&pool, &asked.facts(&[], false), &self.settings.bindings.table(), now, 0);
+        !matches!(selection.outcome, Outcome::None(_))
     }
 
     /// What could be had for a request besides what was tried, if that were asked for now; nothing comes of it.

@@ -83,6 +83,13 @@ impl Shown {
     }
 }
 
+/// What the pool shows to a user now.
+pub(super) fn with_view<T>(asked: &Asked, make: impl FnOnce(&View<'_>) -> T) -> T {
+    let now = SystemTime::now();
+    let aggregate = aggregate(&seen(&asked.pool, asked.user_name(), now), now);
+    make(&View { aggregate: &aggregate, now, is_peer: false, is_429: false, no_candidate: None })
+}
+
 /// The members that the user may use.
 fn seen<'a>(pool: &'a Pool, user: Option<&str>, now: SystemTime) -> Vec<Seen<'a>> {
     let members = pool.members().iter().filter(|member| member.admits_user(user));

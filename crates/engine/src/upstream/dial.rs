@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::outbound::{self, Direct, Outbound, Target};
 use super::stream::Stream;
-use super::tls::LazyTls;
+use super::tls::{LazyTls, Offer};
 use super::{Origin, UpstreamSettings};
 
 /// Why there is no connection. One line, for the log: names outbounds, hosts and files, and no secrets.
@@ -143,14 +143,14 @@ impl Dialer {
     }
 
     /// Connects within the time given by `timeouts.connect`.
-    pub(crate) async fn dial(&self, origin: &Origin) -> Result<Dialled, DialError> {
+    pub(crate) async fn dial(&self, origin: &Origin, offer: Offer) -> Result<Dialled, DialError> {
         let limit = Limit::new(self.connect);
         let target = Target { host: origin.host(), port: origin.port() };
         let stream = outbound::reach(&self.direct, &self.way, target, limit).await?;
         if !origin.is_https() {
             return Ok(Dialled { stream, is_http2: false });
         }
-        let handshake = limit.hold("no TLS handshake", self.tls.connect(stream, origin.host()));
+        let handshake = limit.hold("no TLS handshake", self.tls.connect(stream, origin.host(), offer));
         let stream = handshake.await.map_err(|error| match self.way.last() {
             // The proxy may be what spoiled it: some let a connection stand that they could not make.
             Some(hop) => error.before("to the provider through it").at(&hop.name),

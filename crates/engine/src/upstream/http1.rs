@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -69,6 +70,14 @@ impl Http1 {
             response.as_mut().poll(context)
         })
         .await
+    }
+
+    /// The bytes of a connection that has changed its protocol (101), and what has been read of the new one already.
+    pub(crate) async fn into_upgraded(mut self) -> (Stream, Bytes) {
+        // The library's part of it ends with the head of the answer.
+        std::future::poll_fn(|context| self.drive(context)).await;
+        let parts = self.connection.into_parts();
+        (parts.io.into_inner(), parts.read_buf)
     }
 
     /// Whether it could take another request now.

@@ -22,7 +22,7 @@ use super::UpstreamSettings;
 use super::dial::{DialError, Limit, chain};
 use super::outbound::Target;
 use super::stream::Stream;
-use super::tls::LazyTls;
+use super::tls::{LazyTls, Offer};
 
 /// Addresses of a name that are tried, all at once. Real names have up to eight.
 const MAX_ADDRESSES: usize = 16;
@@ -158,7 +158,7 @@ impl Walk {
         }
         if origin.is_https() {
             self.begin(StageKind::Tls);
-            stream = limit.hold("no TLS handshake", tls.connect(stream, origin.host())).await?;
+            stream = limit.hold("no TLS handshake", tls.connect(stream, origin.host(), Offer::Usual)).await?;
             self.passed(Stage::Tls { is_http2: stream.alpn() == Some(b"h2") });
         }
         self.begin(StageKind::Answer);

@@ -35,6 +35,17 @@ pub(crate) struct LazyTls {
     alpn: Vec<Vec<u8>>,
     tls13_only: bool,
     config: OnceCell<Arc<ClientConfig>>,
+    /// The same for HTTP/1.1 alone.
+    http1: OnceCell<Arc<ClientConfig>>,
+}
+
+/// What is offered by ALPN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// What the settings say.
+    Usual,
+    /// HTTP/1.1 alone, for what HTTP/2 has no way for.
+    Http1,
 }
 
 /// TLS to a proxy.
@@ -48,13 +59,13 @@ impl ProxyTls {
     /// TLS to a proxy whose certificate is for `name`, or else for its host. `alpn`: the protocols to offer, or none.
     pub fn new(name: Option<String>, trust: Trust, alpn: &[String], tls13_only: bool) -> Self {
         let alpn = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        Self { name, tls: LazyTls { trust, alpn, tls13_only, config: OnceCell::new() } }
+        Self { name, tls: LazyTls::new(trust, alpn, tls13_only) }
     }
 
     /// The handshake with the proxy at `host`.
     pub(crate) async fn connect(&self, stream: Stream, host: &str) -> Result<Stream, DialError> {
         self.tls
-            .connect(stream, self.name.as_deref().unwrap_or(host))
+            .connect(stream, self.name.as_deref().unwrap_or(host), Offer::Usual)
             .await
             .map_err(|error| error.before("TLS with the proxy failed"))
     }
@@ -64,12 +75,25 @@ impl LazyTls {
     /// TLS to a provider.
     pub(crate) fn to_provider(trust: Trust) -> Self {
         let alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Self { trust, alpn, tls13_only: false, config: OnceCell::new() }
+        Self::new(trust, alpn, false)
+    }
+
+    fn new(trust: Trust, alpn: Vec<Vec<u8>>, tls13_only: bool) -> Self {
+        Self { trust, alpn, tls13_only, config: OnceCell::new(), http1: OnceCell::new() }
     }
 
     /// The handshake with a server called `name`, a host name or an address without brackets.
-    pub(crate) async fn connect(&self, stream: Stream, name: &str) -> Result<Stream, DialError> {
-        let config = self.get().await.map_err(|why| DialError::new("TLS is not usable", why))?;
+    pub(crate) async fn connect(
+        &self,
+        stream: Stream,
+        name: &str,
+        offer: Offer,
+    ) -> Result<Stream, DialError> {
+        let config = match offer {
+            Offer::Usual => self.get().await,
+            Offer::Http1 => self.http1().await,
+        };
+        let config = config.map_err(|why| DialError::new("TLS is not usable", why))?;
         let name = ServerName::try_from(name.to_owned())
             .map_err(|error| DialError::new("bad server name", error.to_string()))?;
         let tls = TlsConnector::from(config)
@@ -77,6 +101,16 @@ impl LazyTls {
             .await
             .map_err(|error| DialError::new("TLS handshake failed", chain(&error)))?;
         Ok(Stream::Tls(Box::new(tls)))
+    }
+
+    /// The settings for HTTP/1.1 alone: the same, with the same authorities in memory.
+    async fn http1(&self) -> Result<Arc<ClientConfig>, String> {
+        let make = async {
+            let mut config = ClientConfig::clone(&*self.get().await?);
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Ok(Arc::new(config))
+        };
+        self.http1.get_or_try_init(|| make).await.cloned()
     }
 
     /// The settings; an error says which file could not be used.

@@ -17,6 +17,10 @@ use tokio::task::JoinSet;
 
 use super::{Ended, Frame, Request, Response, ResponseHead};
 use crate::headers::Headers;
+use hyper::upgrade::Upgraded;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
 use crate::log::lock;
 use crate::signal::bounded;
 use crate::socket::{Io, Socket};
@@ -94,6 +98,36 @@ impl H2Client {
         let future = self.sender.send_request(message);
         let answer = Answer::Coming(Box::pin(future));
         Ok(H2Exchange { upload: (!empty).then_some(sender), answer, end: None })
+    }
+}
+
+/// A WebSocket over a stream of HTTP/2, as a library has it.
+pub type H2Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+impl H2Client {
+    /// Asks for a WebSocket by an extended CONNECT (RFC 8441); any other answer than one of 2xx is an error that names its
+    /// status. Something must have been answered on the connection before: the server's word that it knows of this comes
+    /// with its settings.
+    pub async fn socket(&mut self, request: &Request) -> io::Result<(http::HeaderMap, H2Socket)> {
+        bounded("room for an HTTP/2 stream", self.sender.ready()).await?.map_err(io::Error::other)?;
+        let mut builder = hyper::Request::builder()
+            .method(hyper::Method::CONNECT)
+            .uri(format!("{}{}", self.base, request.target))
+            .extension(hyper::ext::Protocol::from_static("websocket"));
+        if let Some(headers) = builder.headers_mut() {
+            *headers = request.headers.to_map();
+        }
+        let (_, frames) = mpsc::channel(1);
+        let message = builder.body(Upload { frames, empty: true }).map_err(io::Error::other)?;
+        let answer = bounded("an answer", self.sender.send_request(message)).await?;
+        let response = answer.map_err(io::Error::other)?;
+        if !response.status().is_success() {
+            return Err(io::Error::other(format!("refused: {}", response.status())));
+        }
+        let headers = response.headers().clone();
+        let upgraded =
+            bounded("the stream", hyper::upgrade::on(response)).await?.map_err(io::Error::other)?;
+        Ok((headers, WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await))
     }
 }
 

@@ -3,9 +3,11 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::limits::event_headers;
+use super::limits::{event_headers, replace_event_headers};
 use super::{Codex, TURN_STATE, envelope};
+use crate::failure::ErrorFields;
 use crate::json_edit;
+use crate::limits::View;
 use crate::provider::{MAX_SESSION_ID, OwnAnswer};
 use crate::scan::{BodyScan, Found, Progress, Wanted};
 use crate::secret::Secret;
@@ -14,6 +16,12 @@ use crate::socket::{ClientMessage, Create, SocketFacts, TurnState, UpstreamEvent
 /// The version of the protocol, which the client names in its upgrade (fact sheet, 3).
 const BETA: HeaderName = HeaderName::from_static("openai-beta");
 const BETA_VERSION: HeaderValue = HeaderValue::from_static("responses_websockets=2026-02-06");
+
+/// The code of the error that ends a connection by its age (fact sheet, 3).
+const CONNECTION_AGE: &str = "websocket_connection_limit_reached";
+
+/// UTF-8's byte order mark, which some readers skip.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Where a client keeps what it tells of itself, the turn state among it.
 const CLIENT_METADATA: &str = "client_metadata";
@@ -42,6 +50,9 @@ impl SocketFacts for Codex {
     }
 
     fn read_client(&self, message: &[u8]) -> ClientMessage {
+        if !may_ask(message) {
+            return ClientMessage::Other;
+        }
         let mut scan = BodyScan::new(CLIENT);
         scan.push(message);
         client_message(&scan)
@@ -71,6 +82,18 @@ impl SocketFacts for Codex {
         Some(Secret::new(value.to_owned()))
     }
 
+    fn event_headers(&self, message: &[u8]) -> HeaderMap {
+        event_headers(message)
+    }
+
+    fn with_shown_headers(&self, message: &[u8], view: &View<'_>) -> Option<String> {
+        replace_event_headers(message, view)
+    }
+
+    fn is_connection_age(&self, error: &ErrorFields) -> bool {
+        error.is_named(CONNECTION_AGE)
+    }
+
     fn without_turn_state(&self, message: &[u8]) -> Option<Vec<u8>> {
         json_edit::remove(message, &[CLIENT_METADATA], TURN_STATE_KEY).ok().flatten()
     }
@@ -78,6 +101,15 @@ impl SocketFacts for Codex {
     fn error_message(&self, answer: &OwnAnswer, headers: &[(HeaderName, HeaderValue)]) -> String {
         envelope::event(answer, headers)
     }
+}
+
+/// Whether any reader could take a message for a request, by what stands first in it, white space and what a lenient reader
+/// may skip left out: an object, a list or a string (as which some readers know a structure), or a comment.
+fn may_ask(message: &[u8]) -> bool {
+    let message = message.strip_prefix(BYTE_ORDER_MARK).unwrap_or(message);
+    // All control characters, since some readers skip more than JSON allows.
+    let first = message.iter().find(|byte| **byte > b' ');
+    first.is_some_and(|byte| matches!(byte, b'{' | b'[' | b'"' | b'/'))
 }
 
 /// What a client's message is, once it has been scanned to its end.

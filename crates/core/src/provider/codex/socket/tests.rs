@@ -99,9 +99,10 @@ fn taking_the_state_out_leaves_every_other_byte() {
 fn what_could_be_read_in_two_ways_is_not_passed_as_something_unknown() {
     let read = |text: &str| Codex.read_client(text.as_bytes());
     for text in [
-        "",
-        "x",
         "[]",
+        "[\"response.create\"]",
+        "\u{feff}{\"type\":\"response.create\"}",
+        "/**/{\"type\":\"response.create\"}",
         "\"response.create\"",
         r#"{"type":"response.create""#,
         r#"{"type":"other","type":"response.create"}"#,
@@ -116,7 +117,9 @@ fn what_could_be_read_in_two_ways_is_not_passed_as_something_unknown() {
     ] {
         assert_eq!(read(text), ClientMessage::Unreadable, "{text}");
     }
-    for text in [r#"{"type":"response.cancel"}"#, "{}", r#"{"x":{"type":"response.create"}}"#] {
+    for text in
+        ["", " ", "x", "7", r#"{"type":"response.cancel"}"#, "{}", r#"{"x":{"type":"response.create"}}"#]
+    {
         assert_eq!(read(text), ClientMessage::Other, "{text}");
     }
     let plain = ClientMessage::Create(Box::default());
@@ -149,7 +152,11 @@ fn an_unknown_message_of_the_provider_counts_as_output() {
 
 /// The same by a full parse, for messages whose objects have every name once.
 fn parsed_client(message: &Value) -> ClientMessage {
-    let Value::Object(members) = message else { return ClientMessage::Unreadable };
+    let members = match message {
+        Value::Object(members) => members,
+        Value::Array(_) | Value::String(_) => return ClientMessage::Unreadable,
+        Value::Null | Value::Bool(_) | Value::Number(_) => return ClientMessage::Other,
+    };
     match members.get("type") {
         Some(Value::String(kind)) if kind == "response.create" => {}
         Some(Value::String(_)) | None => return ClientMessage::Other,

@@ -1,0 +1,285 @@
+//! Turns on a WebSocket: what is checked, moved to another credential, replaced and written down.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use trunkline_testkit::Signal;
+use trunkline_testkit::client::Ended;
+use trunkline_testkit::codex::{LimitEvents, Limits, TurnScript};
+use trunkline_testkit::websocket::{Frame, Link, Message};
+
+use crate::support::socket::{Set, ask, asking, create, create_after, good_turn, next, turn};
+
+fn limited() -> TurnScript {
+    let limits = Limits::primary_reached();
+    let headers: Vec<_> =
+        limits.headers().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    TurnScript::error(429, "usage_limit_reached", None, &headers)
+}
+
+fn with_state(mut create: Value, state: &Value) -> Value {
+    create["client_metadata"] = json!({ "x-codex-turn-state": state });
+    create
+}
+
+fn state_of(events: &[Value]) -> Value {
+    let metadata = events.iter().find(|event| event["type"] == "response.metadata").unwrap();
+    metadata["headers"]["x-codex-turn-state"].clone()
+}
+
+#[tokio::test]
+async fn turn_after_turn_goes_on_over_one_connection() {
+    let set = Set::new(&["a"]).await;
+    let mut link = set.open("s").await;
+    let mut prewarm = create();
+    prewarm["generate"] = json!(false);
+    let mut previous = good_turn(&mut link, &prewarm).await;
+    for _ in 0..3 {
+        previous = good_turn(&mut link, &create_after(&previous)).await;
+    }
+    // A prewarm is no turn, and gets no line.
+    let lines = |set: &Set| set.trunkline.stderr().iter().filter(|line| line.contains("gpt-5.5")).count();
+    set.trunkline.nth_stderr_line(3, |line| line.contains("gpt-5.5")).await.unwrap();
+    assert_eq!(lines(&set), 3);
+    let line = set.trunkline.stderr_line(|line| line.contains("gpt-5.5")).await.unwrap();
+    for part in ["alice", "\"s\"", "200", "ok"] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+    assert_eq!(set.api.served("a"), 3);
+    set.is_content();
+}
+
+#[tokio::test]
+async fn a_limit_before_any_output_moves_the_turn_unseen() {
+    let set = Set::new(&["a", "b"]).await;
+    let mut link = set.open("s").await;
+    set.api.next_turn("a", limited());
+    let first = good_turn(&mut link, &create()).await;
+    assert_eq!((set.api.served("a"), set.api.served("b")), (1, 1));
+    // The connection is the other's now, and knows its responses.
+    good_turn(&mut link, &create_after(&first)).await;
+    assert_eq!(set.api.served("b"), 2);
+    set.is_content();
+}
+
+#[tokio::test]
+async fn the_beginning_of_a_response_is_no_output() {
+    let set = Set::new(&["a", "b"]).await;
+    let mut link = set.open("s").await;
+    let created = json!({ "type": "response.created", "response": { "id": "resp_x" } });
+    let mut script = TurnScript::new().event(created);
+    script = script.event(json!({
+        "type": "error", "status": 429, "error": { "type": "usage_limit_reached", "message": "scripted" },
+    }));
+    set.api.next_turn("a", script);
+    ask(&mut link, &create()).await;
+    let events = turn(&mut link).await;
+    assert_eq!(events.last().unwrap()["type"], "response.completed");
+    assert_eq!(set.api.served("b"), 1);
+}
+
+#[tokio::test]
+async fn behind_output_the_error_is_the_client_s_with_the_pool_s_limits() {
+    let set = Set::new(&["a", "b"]).await;
+    let mut link = set.open("s").await;
+    let output = json!({ "type": "response.output_text.delta", "delta": "x" });
+    let error = json!({
+        "type": "error", "status": 429, "error": { "type": "usage_limit_reached", "message": "scripted" },
+        "headers": { "x-codex-primary-used-percent": "100", "x-codex-primary-window-minutes": "300", "x-other": "1" },
+    });
+    set.api.next_turn("a", TurnScript::new().event(output).event(error));
+    ask(&mut link, &create()).await;
+    let events = turn(&mut link).await;
+    assert_eq!(events.len(), 2);
+    let error = &events[1];
+    assert_eq!(error["error"]["message"], "scripted");
+    assert_eq!(error["headers"]["x-other"], "1");
+    // Half the pool.
+    assert_ne!(error["headers"]["x-codex-primary-used-percent"], "100", "{error}");
+    assert_eq!(set.api.served("b"), 0);
+    // The credential is of no more use: the client is to come again, and gets the other.
+    assert!(matches!(link.message().await.unwrap(), Message::Close(Some((1012, _)))));
+    let mut again = set.open("s").await;
+    good_turn(&mut again, &create()).await;
+    assert_eq!(set.api.served("b"), 1);
+}
+
+#[tokio::test]
+async fn a_turn_that_goes_on_from_another_is_dropped_without_a_word_twice_a_minute() {
+    let set = Set::new(&["a"]).await;
+    let mut link = set.open("s").await;
+    let first = good_turn(&mut link, &create()).await;
+    drop(link);
+    // Alone, there is nobody to come back to: the error is told.
+    let mut link = set.open("s").await;
+    let previous = good_turn(&mut link, &create()).await;
+    assert_ne!(first, previous);
+    set.api.next_turn("a", limited());
+    ask(&mut link, &create_after(&previous)).await;
+    assert_eq!(turn(&mut link).await[0]["status"], 429);
+
+    let set = Set::new(&["a", "b", "c", "d"]).await;
+    for label in ["a", "b"] {
+        let mut link = set.open("s").await;
+        let previous = good_turn(&mut link, &create()).await;
+        set.api.next_turn(label, limited());
+        ask(&mut link, &create_after(&previous)).await;
+        assert!(
+            matches!(link.message().await.unwrap(), Message::End(Ended::Complete | Ended::Reset)),
+            "{label}"
+        );
+    }
+    let mut link = set.open("s").await;
+    let previous = good_turn(&mut link, &create()).await;
+    set.api.next_turn("c", limited());
+    ask(&mut link, &create_after(&previous)).await;
+    let error = next(&mut link).await;
+    assert_eq!(error["status"], 429, "{error}");
+    set.is_content();
+}
+
+#[tokio::test]
+async fn all_used_up_within_a_turn_is_one_clean_error() {
+    let set = Set::new(&["a", "b"]).await;
+    let mut link = set.open("s").await;
+    for label in ["a", "b"] {
+        set.api.next_turn(label, limited());
+    }
+    ask(&mut link, &create()).await;
+    let events = turn(&mut link).await;
+    assert_eq!(events.len(), 1);
+    let error = &events[0];
+    assert_eq!((&error["status"], &error["status_code"]), (&json!(429), &json!(429)));
+    assert_eq!(error["error"]["type"], "usage_limit_reached");
+    assert!(error["headers"].as_object().unwrap().values().all(Value::is_string), "{error}");
+}
+
+#[tokio::test]
+async fn a_refused_token_within_a_turn_is_refreshed_and_the_turn_sent_again() {
+    let set = Set::new(&["a"]).await;
+    let mut link = set.open("s").await;
+    set.api.revoke_access("a");
+    set.api.next_turn("a", TurnScript::error(401, "authentication_error", None, &[]));
+    good_turn(&mut link, &create()).await;
+    assert_eq!((set.api.served("a"), set.api.refreshes("a")), (2, 1));
+    set.is_content();
+}
+
+#[tokio::test]
+async fn the_age_of_a_connection_says_nothing_of_its_credential() {
+    let set = Set::new(&["a", "b"]).await;
+    let mut link = set.open("s").await;
+    set.api.next_turn("a", TurnScript::connection_limit());
+    ask(&mut link, &create()).await;
+    assert_eq!(turn(&mut link).await[0]["error"]["code"], "websocket_connection_limit_reached");
+    let mut again = set.open("s").await;
+    good_turn(&mut again, &create()).await;
+    assert_eq!(set.api.served("b"), 0);
+}
+
+#[tokio::test]
+async fn limits_are_shown_as_the_pool_has_them() {
+    for place in [LimitEvents::First, LimitEvents::BeforeEnd, LimitEvents::AfterEnd] {
+        let set = Set::new(&["a", "b"]).await;
+        set.api.set_limits("a", Limits::used(40.0, 10.0));
+        set.api.set_limit_events(place);
+        let mut link = set.open("s").await;
+        ask(&mut link, &create()).await;
+        let mut events = turn(&mut link).await;
+        if place == LimitEvents::AfterEnd {
+            events.push(next(&mut link).await);
+        }
+        let told: Vec<_> = events.iter().filter(|event| event["type"] == "codex.rate_limits").collect();
+        let last = told.last().unwrap();
+        let used = last["rate_limits"]["primary"]["used_percent"].as_f64().unwrap();
+        assert!((20.0..=30.0).contains(&used), "{place:?}: {last}");
+    }
+    // What the user may see of the account itself passes as it is.
+    let set = Set::with(&["a"], |config| {
+        config["services"][0]["users"][0]["rate_limit_headers"] = json!("passthrough");
+    })
+    .await;
+    set.api.set_limits("a", Limits::used(40.0, 10.0));
+    set.api.set_limit_events(LimitEvents::First);
+    let mut link = set.open("s").await;
+    ask(&mut link, &create()).await;
+    let event = next(&mut link).await;
+    assert_eq!(event["rate_limits"]["primary"]["used_percent"].as_f64(), Some(40.0), "{event}");
+}
+
+#[tokio::test]
+async fn turn_state_stays_with_its_account() {
+    let set = Set::new(&["a", "b"]).await;
+    let mut link = set.open("s").await;
+    ask(&mut link, &create()).await;
+    let state = state_of(&turn(&mut link).await);
+    // In the same turn, on the same connection.
+    good_turn(&mut link, &with_state(create(), &state)).await;
+    assert_eq!(set.api.asked().last().unwrap().body["client_metadata"]["x-codex-turn-state"], state);
+    // The turn moves.
+    set.api.next_turn("a", limited());
+    good_turn(&mut link, &with_state(create(), &state)).await;
+    assert_eq!(set.api.asked().last().unwrap().body["client_metadata"], json!({}));
+    // What the client still has of the first is not told to the second; what the second gives is.
+    ask(&mut link, &with_state(create(), &state)).await;
+    let other = state_of(&turn(&mut link).await);
+    good_turn(&mut link, &with_state(create(), &other)).await;
+    assert_eq!(set.api.asked().last().unwrap().body["client_metadata"]["x-codex-turn-state"], other);
+    set.is_content();
+}
+
+#[tokio::test]
+async fn what_a_user_may_not_ask_for_is_refused_and_the_connection_goes_on() {
+    let set = Set::with(&["a"], |config| {
+        config["services"][0]["users"][0]["models"] = json!(["gpt-5.5"]);
+    })
+    .await;
+    let mut link = set.open("s").await;
+    let mut other = create();
+    other["model"] = json!("gpt-7");
+    ask(&mut link, &other).await;
+    let events = turn(&mut link).await;
+    assert_eq!((events[0]["status"].as_u64(), events[0]["status_code"].as_u64()), (Some(403), Some(403)));
+    good_turn(&mut link, &create()).await;
+    // What cannot be read in one way only.
+    link.send_text(r#"{"type":"response.create","model":"gpt-7","model":"gpt-5.5"}"#).await.unwrap();
+    assert_eq!(next(&mut link).await["status"], 400);
+    good_turn(&mut link, &create()).await;
+    assert_eq!(set.api.served("a"), 2);
+}
+
+#[tokio::test]
+async fn one_turn_at_a_time() {
+    let set = Set::new(&["a"]).await;
+    let (go_on, begun) = (Signal::new(), Signal::new());
+    set.api.next_turn("a", TurnScript::new().announce(&begun).wait(&go_on).go_on());
+    let mut link = set.open("s").await;
+    ask(&mut link, &create()).await;
+    begun.wait().await;
+    ask(&mut link, &create()).await;
+    assert_eq!(next(&mut link).await["status"], 400);
+    go_on.set();
+    assert_eq!(turn(&mut link).await.last().unwrap()["type"], "response.completed");
+    assert_eq!(set.api.served("a"), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_expires_between_turns_ends_them() {
+    let soon = jiff::Timestamp::now() + Duration::from_secs(2);
+    let set = Set::with(&["a"], |config| {
+        config["services"][0]["users"][0]["expires"] = json!(soon.to_string());
+    })
+    .await;
+    let mut link = Link::open(set.trunkline.addr().unwrap(), &asking("s")).await.unwrap();
+    loop {
+        ask(&mut link, &create()).await;
+        let events = turn(&mut link).await;
+        let last = events.last().unwrap();
+        if last["type"] == "error" {
+            assert_eq!(last["status"], 403, "{last}");
+            break;
+        }
+    }
+    link.send(Frame::close(1000, "")).await.unwrap();
+}

@@ -1,0 +1,186 @@
+//! Two ends against each other, and one against what no end would send. What the kit's Autobahn cases hold is in the
+//! end-to-end tests.
+
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+use super::*;
+
+async fn next<T: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocket<T>) -> Incoming {
+    std::future::poll_fn(|context| socket.poll_next(context)).await
+}
+
+async fn flush<T: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocket<T>) {
+    std::future::poll_fn(|context| socket.poll_flush(context)).await.unwrap();
+}
+
+/// An end, and the bytes of the other.
+fn against(role: Role) -> (WebSocket<DuplexStream>, DuplexStream) {
+    let (near, far) = duplex(1 << 20);
+    (WebSocket::new(near, role, Bytes::new()), far)
+}
+
+/// A client's frame with a mask of zeros.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0];
+    frame.extend_from_slice(payload);
+    frame
+}
+
+async fn broken_by(bytes: &[u8]) -> u16 {
+    let (mut server, mut far) = against(Role::Server);
+    far.write_all(bytes).await.unwrap();
+    match next(&mut server).await {
+        Incoming::Broken(violation) => violation.code,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_breaks_the_rules_is_told_by_its_code() {
+    for (bytes, code) in [
+        (frame(0xc1, b"x"), 1002),
+        (frame(0x83, b"x"), 1002),
+        (frame(0x80, b"x"), 1002),
+        (frame(0x09, b"x"), 1002),
+        ([frame(0x01, b"x"), frame(0x81, b"y")].concat(), 1002),
+        (vec![0x81, 0x01, b'x'], 1002),
+        (frame(0x81, b"\xff"), 1007),
+        // As soon as it is clear, and not at the end.
+        (frame(0x01, b"a\xc0"), 1007),
+        (frame(0x88, b"\x03"), 1002),
+        (frame(0x88, &1005_u16.to_be_bytes()), 1002),
+        (frame(0x88, b"\x03\xe8\xff"), 1007),
+        // One byte more than is joined, by its stated length alone.
+        ([&[0x82, 0xff][..], &(MAX_MESSAGE as u64 + 1).to_be_bytes(), &[0; 4]].concat(), 1009),
+        ([&[0x82, 0xff][..], &u64::MAX.to_be_bytes(), &[0; 4]].concat(), 1009),
+    ] {
+        assert_eq!(broken_by(&bytes).await, code, "{bytes:?}");
+    }
+    // A client takes nothing that is masked.
+    let (mut client, mut far) = against(Role::Client);
+    far.write_all(&frame(0x81, b"x")).await.unwrap();
+    assert!(matches!(next(&mut client).await, Incoming::Broken(Violation { code: 1002, .. })));
+}
+
+#[tokio::test]
+async fn a_character_may_lie_across_fragments() {
+    let (mut server, mut far) = against(Role::Server);
+    far.write_all(&[frame(0x01, b"a\xe2\x82"), frame(0x89, b"p"), frame(0x80, b"\xac")].concat())
+        .await
+        .unwrap();
+    assert_eq!(next(&mut server).await, Incoming::Ping);
+    assert_eq!(next(&mut server).await, Incoming::Message(Data::text("a\u{20ac}")));
+    flush(&mut server).await;
+    let mut pong = [0; 3];
+    far.read_exact(&mut pong).await.unwrap();
+    assert_eq!(pong, [0x8a, 1, b'p']);
+}
+
+#[tokio::test]
+async fn pings_do_not_pile_up_for_somebody_who_does_not_read() {
+    let (near, mut far) = duplex(64 * 1024);
+    let mut server = WebSocket::new(near, Role::Server, Bytes::new());
+    let ping = frame(0x89, &[7; 120]);
+    let flood = tokio::spawn(async move {
+        loop {
+            if far.write_all(&ping).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut count = 0;
+    let idle = std::time::Duration::from_millis(200);
+    while let Ok(Incoming::Ping) = tokio::time::timeout(idle, next(&mut server)).await {
+        count += 1;
+    }
+    assert!(count < 2_000, "{count}");
+    assert!(server.writer.queued() <= MAX_QUEUED + 256, "{}", server.writer.queued());
+    flood.abort();
+}
+
+#[tokio::test]
+async fn a_silent_connection_holds_no_buffer() {
+    let (near, far) = duplex(1 << 22);
+    let (mut server, mut client) =
+        (WebSocket::new(near, Role::Server, Bytes::new()), WebSocket::new(far, Role::Client, Bytes::new()));
+    for size in [10, 100_000, 2 << 20] {
+        client.send(Data { is_text: false, bytes: vec![1; size].into() });
+        flush(&mut client).await;
+        assert!(matches!(next(&mut server).await, Incoming::Message(data) if data.bytes.len() == size));
+        assert_eq!((server.reader.buffer().capacity(), client.writer.queued()), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn behind_a_close_nothing_is_sent_and_nothing_but_the_end_is_read() {
+    let (mut server, mut far) = against(Role::Server);
+    server.close(close_payload(1012, "again"));
+    server.send(Data::text("late"));
+    server.close(close_payload(1000, ""));
+    flush(&mut server).await;
+    far.write_all(&[frame(0x88, b"\x03\xf4"), frame(0x81, b"x")].concat()).await.unwrap();
+    assert_eq!(next(&mut server).await, Incoming::Close(Bytes::from_static(b"\x03\xf4")));
+    assert!(server.is_over());
+    far.shutdown().await.unwrap();
+    assert_eq!(next(&mut server).await, Incoming::Lost);
+    let mut written = Vec::new();
+    drop(server);
+    far.read_to_end(&mut written).await.unwrap();
+    assert_eq!(written, b"\x88\x07\x03\xf4again");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn messages_come_as_they_were_in_whatever_pieces(
+        messages in prop::collection::vec((any::<bool>(), 0_usize..70_000), 0..12),
+        room in 1_usize..40_000,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async move {
+            let (near, far) = duplex(room);
+            let mut client = WebSocket::new(near, Role::Client, Bytes::new());
+            let mut server = WebSocket::new(far, Role::Server, Bytes::new());
+            let sent: Vec<_> = messages.iter().enumerate().map(|(at, (is_text, size))| {
+                let bytes: Vec<u8> = (b'a'..=b'z').cycle().skip(at).take(*size).collect();
+                Data { is_text: *is_text, bytes: bytes.into() }
+            }).collect();
+            // There and back: masked one way, and not the other.
+            let echoing = async {
+                for _ in 0..sent.len() {
+                    let Incoming::Message(data) = next(&mut server).await else { panic!() };
+                    server.send(data);
+                    flush(&mut server).await;
+                }
+            };
+            let asking = async {
+                for data in &sent {
+                    client.send(data.clone());
+                    flush(&mut client).await;
+                    assert_eq!(next(&mut client).await, Incoming::Message(data.clone()));
+                }
+            };
+            tokio::join!(echoing, asking);
+        });
+    }
+
+    #[test]
+    fn no_bytes_of_a_peer_bring_it_down(bytes in prop::collection::vec(any::<u8>(), 0..400), is_server in any::<bool>()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async move {
+            let (mut socket, mut far) = against(if is_server { Role::Server } else { Role::Client });
+            far.write_all(&bytes).await.unwrap();
+            far.shutdown().await.unwrap();
+            while next(&mut socket).await != Incoming::Lost {}
+        });
+    }
+
+    #[test]
+    fn a_mask_comes_off_as_it_went_on(mut bytes in prop::collection::vec(any::<u8>(), 0..100), mask in any::<[u8; 4]>()) {
+        let expected: Vec<u8> = bytes.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+        mask::apply(&mut bytes, mask);
+        prop_assert_eq!(bytes, expected);
+    }
+}
