@@ -3,6 +3,8 @@
 mod behaviour;
 mod bodies;
 mod event;
+#[cfg(feature = "testing")]
+mod go_away;
 mod h1;
 #[cfg(feature = "testing")]
 mod h2;
@@ -30,6 +32,8 @@ use tokio_rustls::TlsAcceptor;
 pub use behaviour::{Behaviour, Canned, Intake, on_head};
 use bodies::Bodies;
 pub use event::{Event, EventKind};
+#[cfg(feature = "testing")]
+pub use go_away::GoAway;
 #[cfg(feature = "testing")]
 pub(crate) use h2::reset_reason;
 pub use request::{BodyEnd, ReceivedRequest, RequestHead, Version};

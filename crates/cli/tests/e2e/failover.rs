@@ -144,6 +144,16 @@ async fn every_row_over_http1() {
 }
 
 #[tokio::test]
+async fn every_row_over_http1_streamed() {
+    every_row(Protocol::Http1, true).await;
+}
+
+#[tokio::test]
+async fn every_row_over_http2() {
+    every_row(Protocol::Http2, false).await;
+}
+
+#[tokio::test]
 async fn every_row_over_http2_streamed() {
     every_row(Protocol::Http2, true).await;
 }

@@ -36,6 +36,8 @@ mod env;
 #[cfg(test)]
 mod failover;
 #[cfg(test)]
+mod failover_http2;
+#[cfg(test)]
 mod first_run;
 #[cfg(test)]
 mod limits;

@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use super::Shared;
 use super::behaviour::Intake;
 use super::bodies::Held;
+#[cfg(feature = "testing")]
+use super::go_away::GoAway;
 use super::play::{Finish, Output, play};
 use super::request::{BodyEnd, ReceivedRequest, RequestHead, Version};
 use super::script::Cut;
@@ -34,6 +36,11 @@ pub(super) async fn serve(shared: &Shared, stream: Stream, socket: Socket, conne
     let finish = requests(shared, &mut reader, &mut output, connection).await.unwrap_or(Finish::Gone);
     match finish {
         Finish::Cut(Cut::Reset) => {
+            socket.delivered().await;
+            let _ = socket.reset_on_close();
+        }
+        #[cfg(feature = "testing")]
+        Finish::Refused => {
             socket.delivered().await;
             let _ = socket.reset_on_close();
         }
@@ -241,6 +248,11 @@ impl<W: AsyncWrite + Unpin> Output for H1Output<W> {
 
     async fn raw(&mut self, bytes: Bytes) -> io::Result<()> {
         self.put(&bytes).await
+    }
+
+    #[cfg(feature = "testing")]
+    async fn go_away(&mut self, _: GoAway) -> io::Result<()> {
+        Ok(())
     }
 
     async fn last_chunk(&mut self, trailers: &Headers) -> io::Result<()> {

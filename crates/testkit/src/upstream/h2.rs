@@ -1,7 +1,8 @@
 //! HTTP/2 over hyper: the same scripts as far as they apply.
 //!
 //! Interim heads and raw bytes cannot be sent and are left out. A reset is `RST_STREAM` (`INTERNAL_ERROR`)
-//! after everything before it has been written; a close drops the connection with all its streams.
+//! after everything before it has been written, a refusal one with `REFUSED_STREAM`; a close drops the connection
+//! with all its streams. `GOAWAY` is put between the library's frames by [`Tap`], for the library's own leaves out no stream that it has taken.
 
 use std::error::Error as _;
 use std::fmt;
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 
 use super::Shared;
 use super::behaviour::Intake;
+use super::go_away::GoAway;
 use super::play::{Finish, Output, play};
 use super::request::{BodyEnd, ReceivedRequest, RequestHead, Version};
 use super::script::Cut;
@@ -61,8 +63,8 @@ fn answered(
     answer: Result<Result<http::response::Parts, Aborted>, oneshot::error::RecvError>,
     mut guard: Guard,
 ) -> Result<Response<ScriptBody>, Aborted> {
-    let parts = answer.unwrap_or(Err(Aborted)).inspect_err(|_| guard.finished = true)?;
-    let frames = guard.frames.take().ok_or(Aborted)?;
+    let parts = answer.unwrap_or_else(|_| Err(Aborted::default())).inspect_err(|_| guard.finished = true)?;
+    let frames = guard.frames.take().ok_or_else(Aborted::default)?;
     Ok(Response::from_parts(parts, ScriptBody { frames, guard }))
 }
 
@@ -125,7 +127,8 @@ impl Stream {
         let (head_sender, head) = oneshot::channel();
         let (frames_sender, frames) = mpsc::channel(1);
         let guard = Guard { request: request.clone(), frames: Some(frames), finished: false };
-        let output = H2Output { head: Some(head_sender), frames: frames_sender, flow: self.flow.clone() };
+        let flow = self.flow.clone();
+        let output = H2Output { head: Some(head_sender), frames: frames_sender, flow, nth };
         executor.spawn(receive_body(body, request.clone(), intake.clone()));
         executor.spawn(self.answer(request, intake, output));
         (head, guard)
@@ -144,7 +147,11 @@ impl Stream {
         match finish {
             Ok(Finish::Cut(Cut::Reset)) => {
                 self.flow.flushed().await;
-                output.abort().await;
+                output.abort(Aborted::default()).await;
+            }
+            Ok(Finish::Refused) => {
+                self.flow.flushed().await;
+                output.abort(Aborted(h2::Reason::REFUSED_STREAM.into())).await;
             }
             Ok(Finish::Cut(Cut::Close)) => {
                 self.flow.flushed().await;
@@ -153,7 +160,7 @@ impl Stream {
                 std::future::pending::<()>().await;
             }
             Ok(Finish::Complete | Finish::Last) => {}
-            Ok(Finish::Gone) | Err(_) => output.abort().await,
+            Ok(Finish::Gone) | Err(_) => output.abort(Aborted::default()).await,
         }
     }
 }
@@ -213,6 +220,7 @@ struct H2Output {
     head: Option<HeadSender>,
     frames: mpsc::Sender<Result<Frame<Bytes>, Aborted>>,
     flow: Flow,
+    nth: u64,
 }
 
 impl H2Output {
@@ -220,14 +228,14 @@ impl H2Output {
         self.frames.send(Ok(frame)).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
-    async fn abort(&mut self) {
+    async fn abort(&mut self, aborted: Aborted) {
         // Nobody listens if the client has left: then there is nothing to abort.
         match self.head.take() {
             Some(head) => {
-                let _ = head.send(Err(Aborted));
+                let _ = head.send(Err(aborted));
             }
             None => {
-                let _ = self.frames.send(Err(Aborted)).await;
+                let _ = self.frames.send(Err(aborted)).await;
             }
         }
     }
@@ -258,6 +266,11 @@ impl Output for H2Output {
     }
 
     async fn raw(&mut self, _: Bytes) -> io::Result<()> {
+        Ok(())
+    }
+
+    async fn go_away(&mut self, go_away: GoAway) -> io::Result<()> {
+        self.flow.interject(go_away.frame(self.nth)).await;
         Ok(())
     }
 
@@ -308,9 +321,15 @@ impl Drop for Guard {
     }
 }
 
-/// Why a stream is reset: because its script says so.
+/// Why a stream is reset: because its script says so, for a reason that the library looks for in the source.
 #[derive(Debug)]
-struct Aborted;
+struct Aborted(h2::Error);
+
+impl Default for Aborted {
+    fn default() -> Self {
+        Self(h2::Reason::INTERNAL_ERROR.into())
+    }
+}
 
 impl fmt::Display for Aborted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -318,7 +337,11 @@ impl fmt::Display for Aborted {
     }
 }
 
-impl std::error::Error for Aborted {}
+impl std::error::Error for Aborted {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
 
 /// The reason of an HTTP/2 stream reset by the peer, if that is what `error` is about.
 pub(crate) fn reset_reason(error: &hyper::Error) -> Option<u32> {

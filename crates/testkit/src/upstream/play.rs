@@ -5,6 +5,8 @@ use std::io;
 use bytes::Bytes;
 
 use super::event::EventKind;
+#[cfg(feature = "testing")]
+use super::go_away::GoAway;
 use super::request::ReceivedRequest;
 use super::script::{Cut, Script, Step};
 use crate::headers::Headers;
@@ -21,6 +23,9 @@ pub(super) enum Finish {
     Last,
     /// To be cut.
     Cut(Cut),
+    /// To be refused, as not looked at.
+    #[cfg(feature = "testing")]
+    Refused,
     /// The client left.
     Gone,
 }
@@ -33,6 +38,9 @@ pub(super) trait Output {
     async fn chunk(&mut self, bytes: Bytes, of: usize) -> io::Result<()>;
     async fn data(&mut self, bytes: Bytes) -> io::Result<()>;
     async fn raw(&mut self, bytes: Bytes) -> io::Result<()>;
+    /// Announces the end of the connection.
+    #[cfg(feature = "testing")]
+    async fn go_away(&mut self, go_away: GoAway) -> io::Result<()>;
     /// Ends a chunked body.
     async fn last_chunk(&mut self, trailers: &Headers) -> io::Result<()>;
 }
@@ -49,6 +57,8 @@ pub(super) async fn play<O: Output>(
     match finish {
         Finish::Complete | Finish::Last => request.event(EventKind::ResponseComplete),
         Finish::Cut(_) => request.event(EventKind::ResponseCut),
+        #[cfg(feature = "testing")]
+        Finish::Refused => request.event(EventKind::ResponseCut),
         Finish::Gone => {}
     }
     Ok(finish)
@@ -110,6 +120,10 @@ impl<O: Output> Player<'_, O> {
                 }
                 Step::Reset => return Ok(Finish::Cut(Cut::Reset)),
                 Step::Close => return Ok(Finish::Cut(Cut::Close)),
+                #[cfg(feature = "testing")]
+                Step::Refuse => return Ok(Finish::Refused),
+                #[cfg(feature = "testing")]
+                Step::GoAway(go_away) => self.output.go_away(*go_away).await?,
             }
         }
         if answered { self.end(&Headers::new()).await } else { Ok(Finish::Cut(Cut::Close)) }

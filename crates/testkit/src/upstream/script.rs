@@ -6,6 +6,8 @@ use bytes::Bytes;
 use serde_json::Value;
 
 #[cfg(feature = "testing")]
+use super::go_away::GoAway;
+#[cfg(feature = "testing")]
 use crate::fixtures::{End, RecordedResponse};
 use crate::headers::Headers;
 use crate::signal::Signal;
@@ -29,6 +31,10 @@ pub(super) enum Step {
     Stall,
     Reset,
     Close,
+    #[cfg(feature = "testing")]
+    Refuse,
+    #[cfg(feature = "testing")]
+    GoAway(GoAway),
     #[cfg(feature = "testing")]
     Converse(Held),
 }
@@ -192,6 +198,20 @@ impl Script {
     /// Closes the connection.
     pub fn close(self) -> Self {
         self.step(Step::Close)
+    }
+
+    #[cfg(feature = "testing")]
+    /// Refuses the HTTP/2 stream, as a server does that has not looked at its request: `RST_STREAM` with
+    /// `REFUSED_STREAM`. HTTP/1.1 has no such thing: the connection is reset.
+    pub fn refuse_stream(self) -> Self {
+        self.step(Step::Refuse)
+    }
+
+    #[cfg(feature = "testing")]
+    /// Says `GOAWAY` behind what was written, and goes on; HTTP/2 only. The connection stays open until the
+    /// script, or the client, closes it, and would take further streams: so a test sees a client that opens one.
+    pub fn go_away(self, go_away: GoAway) -> Self {
+        self.step(Step::GoAway(go_away))
     }
 
     #[cfg(feature = "testing")]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::Signal;
-use crate::client::{Connection, Ended, Frame, Request, send};
+use crate::client::{Connection, Ended, Frame, H2Client, Request, send};
 use crate::fixtures::{self, End};
 use crate::headers::Headers;
 use crate::sse;
@@ -264,4 +264,83 @@ async fn connection_close_is_kept_and_recording_can_be_off() {
     assert_eq!(client.send(&Request::get("/")).await.unwrap().text(), "x");
     assert!(client.is_closed_next().await.unwrap());
     assert!(upstream.requests().is_empty() && upstream.events().is_empty());
+}
+
+/// What the library says of an HTTP/2 stream that has no answer.
+fn http2_error(error: &io::Error) -> Option<&::h2::Error> {
+    let mut source = error.get_ref()?.source();
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref() {
+            return Some(error);
+        }
+        source = error.source();
+    }
+    None
+}
+
+#[tokio::test]
+async fn a_refused_stream_is_one_of_its_connection() {
+    let behaviour = |request: &ReceivedRequest| match request.path() {
+        "/refused" => Script::new().refuse_stream(),
+        "/late" => Script::status(200).chunk("abc").refuse_stream(),
+        _ => Script::text(200, "ok"),
+    };
+    let upstream = Upstream::start_h2c(behaviour).await.unwrap();
+    let mut client = H2Client::connect(upstream.addr()).await.unwrap();
+    let mut refused = client.start(&Request::new("POST", "/refused")).await.unwrap();
+    refused.finish();
+    refused.head().await.unwrap_err();
+    let reason = u32::from(::h2::Reason::REFUSED_STREAM);
+    assert_eq!(refused.ended(), Some(Ended::StreamReset(reason)));
+    let late = client.send(&Request::get("/late")).await.unwrap();
+    assert_eq!((late.text().as_str(), late.end), ("abc", Ended::StreamReset(reason)));
+    assert_eq!(client.send(&Request::get("/")).await.unwrap().text(), "ok");
+    assert_eq!(upstream.connections(), 1);
+    // There is no stream to be refused over HTTP/1.1.
+    let upstream = Upstream::start(behaviour).await.unwrap();
+    let reset = send(upstream.addr(), &Request::get("/refused")).await.unwrap_err();
+    assert_eq!(reset.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn a_client_that_is_sent_away_gets_the_answers_that_it_is_promised() {
+    let (said, go_on) = (Signal::new(), Signal::new());
+    let behaviour = {
+        let (said, go_on) = (said.clone(), go_on.clone());
+        move |request: &ReceivedRequest| match request.path() {
+            "/last" => {
+                let begun = Script::status(200).chunk("abc").go_away(GoAway::Included);
+                begun.announce(&said).wait(&go_on).chunk("de")
+            }
+            _ => Script::text(200, "ok"),
+        }
+    };
+    let upstream = Upstream::start_h2c(behaviour).await.unwrap();
+    let mut client = H2Client::connect(upstream.addr()).await.unwrap();
+    assert_eq!(client.send(&Request::get("/")).await.unwrap().text(), "ok");
+    let mut last = client.start(&Request::get("/last")).await.unwrap();
+    assert_eq!(last.frame().await.unwrap(), Frame::Data("abc".into()));
+    said.reached().await.unwrap();
+    // Whether the client knows already or not, there is no answer behind the frame.
+    assert!(client.send(&Request::get("/")).await.is_err());
+    go_on.set();
+    assert_eq!(last.frame().await.unwrap(), Frame::Data("de".into()));
+    assert_eq!(last.frame().await.unwrap(), Frame::End(Ended::Complete));
+}
+
+#[tokio::test]
+async fn a_stream_that_is_left_out_is_told_from_one_that_failed() {
+    let behaviour = |request: &ReceivedRequest| match request.path() {
+        "/left-out" => Script::new().go_away(GoAway::LeftOut).stall(),
+        "/failed" => Script::new().go_away(GoAway::Failed).close(),
+        _ => Script::text(200, "ok"),
+    };
+    let upstream = Upstream::start_h2c(behaviour).await.unwrap();
+    for (target, is_left_out) in [("/left-out", true), ("/failed", false)] {
+        let mut client = H2Client::connect(upstream.addr()).await.unwrap();
+        assert_eq!(client.send(&Request::get("/")).await.unwrap().text(), "ok");
+        let error = client.send(&Request::get(target)).await.unwrap_err();
+        let error = http2_error(&error);
+        assert_eq!(error.is_some_and(::h2::Error::is_go_away), is_left_out, "{target}: {error:?}");
+    }
 }
