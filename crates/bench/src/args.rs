@@ -28,10 +28,15 @@ pub(crate) enum Command {
     Callgrind(CallgrindArgs),
     /// Measure what picking a credential costs, with many credentials and many sessions, and print a table.
     Selection,
+    /// Measure what relaying WebSockets costs, beside a relay that is the library alone, and print a table.
+    Sockets(SocketsArgs),
     /// Print what has changed between two files written with --json.
     Compare(CompareArgs),
     /// Serve as the bare proxy: hyper on both sides and no features.
     Bare(BareArgs),
+    /// Serve as the bare relay of WebSockets.
+    #[command(hide = true)]
+    BareSocket(BareArgs),
     /// Call one function of the request path, to be counted under valgrind.
     #[command(hide = true)]
     Function(FunctionArgs),
@@ -113,6 +118,14 @@ pub(crate) struct CallgrindArgs {
     /// Set when the process runs below its supervisor, on the load core.
     #[arg(long, hide = true, value_name = "CORES")]
     pub(crate) supervised: Option<Cores>,
+}
+
+/// Options of `sockets`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct SocketsArgs {
+    /// The trunkline binary to measure [default: the one beside this program].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) trunkline: Option<PathBuf>,
 }
 
 /// Options of `compare`.

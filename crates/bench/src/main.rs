@@ -21,6 +21,7 @@ mod run;
 mod scale;
 mod scenario;
 mod selection;
+mod sockets;
 mod target;
 
 use std::process::ExitCode;
@@ -59,6 +60,11 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             print!("{}", report::compare(&old, &new, &args.proxy)?);
             Ok(ExitCode::SUCCESS)
         }
+        Command::Sockets(args) => {
+            print!("{}", runtime.block_on(sockets::report(args))?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::BareSocket(args) => runtime.block_on(sockets::serve_bare(args)),
         Command::Selection => {
             print!("{}", selection::report()?);
             Ok(ExitCode::SUCCESS)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use trunkline_testkit::Signal;
 use trunkline_testkit::client::Ended;
-use trunkline_testkit::codex::TurnScript;
+use trunkline_testkit::codex::{LimitEvents, Limits, TurnScript};
 use trunkline_testkit::upstream::Cut;
 use trunkline_testkit::websocket::{Frame, Link, Message};
 
@@ -80,6 +80,32 @@ async fn a_credential_that_is_of_no_more_use_ends_its_idle_sockets() {
     // The one that moved is not concerned.
     good_turn(&mut other, &create()).await;
     assert_eq!(set.api.served("b"), 2);
+}
+
+#[tokio::test]
+async fn a_session_that_is_sent_elsewhere_ends_its_socket() {
+    let set = Set::with(&["a", "b"], |config| {
+        let pool = config["services"][0]["credentials"][2].as_object_mut().unwrap();
+        pool.insert("type".to_owned(), json!("balancer"));
+        pool.insert("strategy".to_owned(), json!("least_used"));
+        pool.insert("rebalance_threshold".to_owned(), json!(20));
+    })
+    .await;
+    for label in ["a", "b"] {
+        set.api.set_limits(label, Limits::used(10.0, 10.0));
+    }
+    set.api.set_limit_events(LimitEvents::First);
+    let mut idle = set.open("s").await;
+    good_turn(&mut idle, &create()).await;
+    let used = if set.api.served("a") == 1 { "a" } else { "b" };
+    set.api.set_limits(used, Limits::used(80.0, 80.0));
+    good_turn(&mut idle, &create()).await;
+    // The next to come finds that the other is used much less.
+    let mut again = set.open("s").await;
+    is_restarted(&mut idle).await;
+    good_turn(&mut again, &create()).await;
+    assert_eq!(set.api.served(used), 2);
+    set.is_content();
 }
 
 #[tokio::test]

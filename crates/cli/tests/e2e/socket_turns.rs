@@ -249,6 +249,23 @@ async fn what_a_user_may_not_ask_for_is_refused_and_the_connection_goes_on() {
     assert_eq!(set.api.served("a"), 2);
 }
 
+/// What waits for a credential that is found to be at its limit does not wait for the refusal.
+#[tokio::test]
+async fn a_turn_that_waits_is_moved_when_its_credential_is_limited() {
+    let set = Set::new(&["a", "b"]).await;
+    let (never, begun) = (Signal::new(), Signal::new());
+    let mut waiting = set.open("s").await;
+    let mut other = set.open("t").await;
+    set.api.next_turn("a", TurnScript::new().announce(&begun).wait(&never).go_on());
+    ask(&mut waiting, &create()).await;
+    begun.wait().await;
+    set.api.next_turn("a", limited());
+    good_turn(&mut other, &create()).await;
+    assert_eq!(turn(&mut waiting).await.last().unwrap()["type"], "response.completed");
+    assert_eq!((set.api.served("a"), set.api.served("b")), (2, 2));
+    set.is_content();
+}
+
 #[tokio::test]
 async fn one_turn_at_a_time() {
     let set = Set::new(&["a"]).await;

@@ -111,6 +111,7 @@ impl Service {
             upload: Upload::none(self.settings.upload),
         };
         guard.count_for_service(&self.live.activity);
+        let configured = *self.live.configured.borrow();
         // Turn state that the client brings belongs to the credential that served its session last.
         let last = self.last_credential(&asked);
         let mut tries = Tries::new(Arc::clone(&under.id));
@@ -157,6 +158,7 @@ impl Service {
             id: Arc::clone(&under.id),
             address,
             guard,
+            configured,
         });
         let continued = async move {
             // It fails when the client has gone.

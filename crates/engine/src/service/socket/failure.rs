@@ -126,8 +126,8 @@ impl Relay {
         }
         match self.move_turn("interrupted", false).await {
             Moved::Done(flow) => flow,
-            Moved::Stays => Flow::On,
-            Moved::Refused(ended) => self.refuse_ended(ended),
+            // What it waits for may still come.
+            Moved::Stays | Moved::Refused(_) => Flow::On,
         }
     }
 
@@ -276,6 +276,7 @@ impl Relay {
                 self.signals = Signals::new(self.ending.clone(), &service.live, &credential);
                 self.credential = credential;
                 self.upstream = socket;
+                self.end_if_configured();
                 let stripped = if strips { self.facts.without_turn_state(&data.bytes) } else { None };
                 self.upstream.send(match stripped {
                     Some(bytes) => Data { is_text: data.is_text, bytes: bytes.into() },

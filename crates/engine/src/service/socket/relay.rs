@@ -47,6 +47,8 @@ pub(super) struct Start {
     pub(super) id: Arc<str>,
     pub(super) address: IpAddr,
     pub(super) guard: RequestGuard,
+    /// Which configuration it was opened under.
+    pub(super) configured: u64,
 }
 
 /// See the module.
@@ -70,6 +72,7 @@ pub(super) struct Relay {
     address: IpAddr,
     begun: u64,
     passthrough: bool,
+    configured: u64,
 }
 
 /// What happens next.
@@ -93,7 +96,18 @@ pub(super) enum Flow {
 
 impl Relay {
     pub(super) fn new(start: Start, client: Upgraded, upstream: WebSocket<Stream>) -> Box<Self> {
-        let Start { service, way, asked, is_other_credential, credential, token, id, address, guard } = start;
+        let Start {
+            service,
+            way,
+            asked,
+            is_other_credential,
+            credential,
+            token,
+            id,
+            address,
+            guard,
+            configured,
+        } = start;
         let passthrough = asked.user.as_ref().is_some_and(|user| user.passthrough_limits);
         let options = Options {
             limits: if passthrough { LimitEvents::Passthrough } else { LimitEvents::Aggregate },
@@ -124,6 +138,7 @@ impl Relay {
             address,
             begun: 0,
             passthrough,
+            configured,
         })
     }
 
@@ -131,12 +146,21 @@ impl Relay {
     pub(super) async fn run(mut self: Box<Self>) {
         // It may have changed before anybody listened.
         let mut flow = Box::pin(self.on_signal(Signal::Credential)).await;
+        if let Some(close) = self.end_if_configured() {
+            flow = Flow::Close(close);
+        }
         while matches!(flow, Flow::On) {
             let event = std::future::poll_fn(|context| self.poll_event(context)).await;
             flow = Box::pin(self.on_event(event)).await;
         }
         // Rare, and larger than what waits.
         Box::pin(self.end(flow)).await;
+    }
+
+    /// Whoever listens anew does not hear what was told before.
+    pub(super) fn end_if_configured(&mut self) -> Option<Close> {
+        let is_configured = *self.service.live.configured.borrow() != self.configured;
+        is_configured.then(|| self.turns.end_at_boundary(Boundary::Service)).flatten()
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Event> {
