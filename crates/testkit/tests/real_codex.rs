@@ -205,7 +205,10 @@ async fn a_login_is_used_and_refreshed() {
         api.revoke_access("a");
         let said = run(&binary, &upstream, &home, "say something").await;
         assert_eq!(texts(&said, "agent_message"), ["hi from the scripted API"], "{said:#?}");
-        assert_eq!((api.refreshes("a"), api.violations()), (1, Vec::new()), "sockets: {sockets}");
+        // Over WebSockets the prewarm may find out at the same time as the turn, and then both refresh, one after the other.
+        let most = if sockets { 2 } else { 1 };
+        assert!((1..=most).contains(&api.refreshes("a")), "sockets: {sockets}: {}", api.refreshes("a"));
+        assert_eq!(api.violations(), Vec::<String>::new(), "sockets: {sockets}");
         let file = std::fs::read(home.join("auth.json")).expect("the login");
         let file: Value = serde_json::from_slice(&file).expect("JSON");
         assert_eq!(file["tokens"]["refresh_token"].as_str(), api.tokens("a").1.as_deref());
