@@ -107,11 +107,10 @@ pub(crate) enum Timeout {
 /// Why a try has no answer.
 #[derive(Debug)]
 pub(crate) enum Unanswered {
-    /// The request was not sent, or certainly not processed. `is_stale`: by a connection that had been idle, which says
-    /// nothing of the provider.
+    /// The request was not sent, or certainly not processed.
     NotSent {
-        /// Whether only the connection was too old.
-        is_stale: bool,
+        /// What kept it from that.
+        by: NotSentBy,
         /// Why, for the log.
         detail: String,
     },
@@ -124,6 +123,19 @@ pub(crate) enum Unanswered {
     NoHead,
     /// The request itself is at fault, or its client: no other try would fare better.
     Fault(Fault),
+}
+
+/// What kept a request from being sent, or from being processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotSentBy {
+    /// There was no connection to be had.
+    Dialling,
+    /// A connection that had been idle and was too old. That says nothing of the provider.
+    StaleConnection,
+    /// A connection that ended before the request was on it.
+    LostConnection,
+    /// The provider, by its own word.
+    Provider,
 }
 
 /// How soon after it was taken a kept connection ends that the provider had closed already: the news was under way. What
@@ -155,8 +167,8 @@ pub(crate) async fn forward(
         None => upstream.connect(how.fresh).await,
         Some(_) => upstream.connect_apart().await,
     };
-    let connection =
-        connected.map_err(|error| Unanswered::NotSent { is_stale: false, detail: error.to_string() })?;
+    let connection = connected
+        .map_err(|error| Unanswered::NotSent { by: NotSentBy::Dialling, detail: error.to_string() })?;
     let reused = match &connection {
         Connection::Http1 { reused, .. } | Connection::Http2 { reused, .. } => *reused,
     };
@@ -182,10 +194,11 @@ pub(crate) async fn forward(
             }
             let detail = dial::chain(&error);
             let ends_soon = taken.is_some_and(|taken| taken.elapsed() < STALE_WITHIN);
+            let by = if ends_soon { NotSentBy::StaleConnection } else { NotSentBy::LostConnection };
             Err(match of_http2(&error) {
-                _ if error.is_canceled() => Unanswered::NotSent { is_stale: ends_soon, detail },
-                Some(Http2End::NotProcessed) => Unanswered::NotSent { is_stale: false, detail },
-                None if ends_soon => Unanswered::NotSent { is_stale: true, detail },
+                _ if error.is_canceled() => Unanswered::NotSent { by, detail },
+                Some(Http2End::NotProcessed) => Unanswered::NotSent { by: NotSentBy::Provider, detail },
+                None if ends_soon => Unanswered::NotSent { by, detail },
                 Some(Http2End::StreamReset) | None => Unanswered::Lost { detail },
             })
         }

@@ -81,7 +81,8 @@ async fn a_request_that_nobody_looks_at_is_refused_in_the_end() {
         let pool = Pool::over_http2(&["a"], "fallback").await;
         let running = pool.start().await;
         (0..2).for_each(|_| pool.api.next("a", script.clone()));
-        passing_refusal(&running.send(&ask(false)).await, 502, "api_error");
+        let told = passing_refusal(&running.send(&ask(false)).await, 502, "api_error");
+        assert_eq!(told, "the provider did not take the request of credential a");
         assert_eq!(pool.served(), [2]);
         // That was the provider's moment.
         assert_eq!(running.send(&ask(true)).await.status(), 200);

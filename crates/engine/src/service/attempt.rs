@@ -230,8 +230,8 @@ impl Service {
         let mut answer = match answer {
             Ok(answer) => answer,
             Err(Unanswered::Fault(fault)) => return Came::Fault(fault),
-            Err(Unanswered::NotSent { is_stale, detail }) => {
-                return failed(What::NotSent { is_stale, detail });
+            Err(Unanswered::NotSent { by, detail }) => {
+                return failed(What::NotSent { by, detail });
             }
             Err(Unanswered::Lost { detail }) => return failed(What::Lost { detail }),
             Err(Unanswered::NoHead) => return failed(What::NoHead),

@@ -19,7 +19,7 @@ use trunkline_core::selection::Outcome;
 use super::Service;
 use super::attempt::{Ended, Next, Request, Tries, discard, finish, may_wait};
 use crate::credential::{Credential, Told};
-use crate::forward::Answer;
+use crate::forward::{Answer, NotSentBy};
 
 /// A try that failed.
 pub(super) struct Failed {
@@ -33,7 +33,7 @@ pub(super) struct Failed {
 /// What it failed by.
 pub(super) enum What {
     Answer { error: ErrorFields, is_first_event: bool, refusal: Option<Refusal> },
-    NotSent { is_stale: bool, detail: String },
+    NotSent { by: NotSentBy, detail: String },
     Lost { detail: String },
     NoHead,
 }
@@ -154,7 +154,7 @@ impl Service {
             let (readings, refusal) = (readings(answer), refusal.clone());
             return live.tell_and_wait(Told::Refused { readings, refusal, model }).await;
         }
-        let is_stale = matches!(what, What::NotSent { is_stale: true, .. });
+        let is_stale = matches!(what, What::NotSent { by: NotSentBy::StaleConnection, .. });
         let told = match effect_of(verdict, request.asked.model.as_deref()) {
             // A kept connection that was too old says nothing of the provider.
             Some(_) if is_stale => return,
@@ -236,9 +236,13 @@ impl What {
     /// What the client is told if nothing else comes of the request.
     fn fault(&self, tag: &str) -> Fault {
         let (kind, message) = match self {
-            Self::NotSent { is_stale: false, .. } => (
+            Self::NotSent { by: NotSentBy::Dialling, .. } => (
                 FaultKind::UpstreamConnection,
                 format!("trunkline could not connect to the provider for credential {tag}"),
+            ),
+            Self::NotSent { by: NotSentBy::Provider, .. } => (
+                FaultKind::UpstreamConnection,
+                format!("the provider did not take the request of credential {tag}"),
             ),
             Self::NoHead => {
                 (FaultKind::UpstreamTimeout, format!("the provider did not answer credential {tag} in time"))
