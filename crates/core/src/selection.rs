@@ -19,9 +19,10 @@ pub use explanation::{Explained, Explanation, MAX_EXPLANATION};
 pub use no_candidate::{Counts, MAX_REASONS, NoCandidate, WhyNone};
 pub use pick::{BindingChange, Pick, PickReason, moves_binding};
 pub use ranking::{MAX_AGE, Ranking};
-pub use state::{BlockReason, Fact, ModelFamily, Scope, Window};
+pub use state::{Fact, ModelFamily, Scope, Window};
 pub use strategy::score;
 
+use crate::availability::BlockReason;
 use crate::glob;
 use crate::ids::CredentialId;
 use crate::sessions::{Binding, PoolScope, SessionTable};

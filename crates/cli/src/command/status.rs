@@ -167,6 +167,7 @@ fn service_table(text: &mut String, service: &ServiceStatus) {
         text.push('\n');
     }
     scoped_lines(text, service);
+    counted_lines(text, service);
     failover_lines(text, service);
 }
 
@@ -187,8 +188,33 @@ fn state_cell(credential: &CredentialStatus) -> String {
     };
     if let Some(until) = credential.until {
         let _ = write!(cell, ", until {}", moment(until));
+        if let Some(left) = left(until) {
+            let _ = write!(cell, " (in {})", duration(left));
+        }
     }
     cell
+}
+
+/// What was counted and changed no state, for those of which anything was.
+fn counted_lines(text: &mut String, service: &ServiceStatus) {
+    for credential in &service.credentials {
+        let failures = &credential.failures;
+        let counts = [
+            (failures.overloaded, "found the provider overloaded"),
+            (failures.lost, "lost before the answer began"),
+            (failures.no_head, "without an answer in time"),
+            (failures.cut, "cut in the middle"),
+            (credential.ignored_observations, "impossible values of the provider's ignored"),
+        ];
+        let parts: Vec<_> = counts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        if !parts.is_empty() {
+            let _ = writeln!(text, "  {}: {}", credential.tag, parts.join(", "));
+        }
+    }
 }
 
 /// Windows that bind some models only.
@@ -211,9 +237,10 @@ fn failover_lines(text: &mut String, service: &ServiceStatus) {
         if service.failovers == 1 { "request" } else { "requests" }
     );
     for failover in service.recent_failovers.iter().take(FAILOVERS) {
+        let to = failover.to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
         let _ = writeln!(
             text,
-            "    {} from {}: {} (request {})",
+            "    {} from {}{to}: {} (request {})",
             moment(failover.at),
             failover.from,
             failover.reason,
@@ -226,6 +253,12 @@ fn failover_lines(text: &mut String, service: &ServiceStatus) {
 fn clock(seconds: u64) -> String {
     let at = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     at.map_or_else(String::new, |at| at.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string())
+}
+
+/// The seconds until a moment that is ahead.
+fn left(seconds: u64) -> Option<u64> {
+    let now = u64::try_from(Timestamp::now().as_second()).ok()?;
+    seconds.checked_sub(now).filter(|left| *left > 0)
 }
 
 /// A moment in local time; with the date if it is not within the next or last 20 hours.
@@ -253,7 +286,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use trunkline_server::control::status::FailoverStatus;
+    use trunkline_server::control::status::{FailoverStatus, FailuresStatus};
 
     fn credential(tag: &str, why: Option<&str>) -> CredentialStatus {
         CredentialStatus {
@@ -281,9 +314,10 @@ mod tests {
                     resets_at: None,
                 },
             ],
-            ignored_observations: 0,
             in_flight: 1,
             requests: 1200,
+            failures: FailuresStatus { cut: u64::from(why.is_none()), ..FailuresStatus::default() },
+            ignored_observations: 2 * u64::from(why.is_none()),
         }
     }
 
@@ -306,6 +340,7 @@ mod tests {
                 recent_failovers: vec![FailoverStatus {
                     at: u64::MAX,
                     from: "a".to_owned(),
+                    to: Some("work".to_owned()),
                     reason: "burst".to_owned(),
                     request: "req_1".to_owned(),
                 }],
@@ -325,8 +360,9 @@ mod tests {
              work        login file          1      1200         3  ?/99%   -       unavailable: no login file: run \"claude /login\"\n  \
              a 7d_opus: 100/99%\n  \
              work 7d_opus: 100/99%\n  \
+             a: 1 cut in the middle, 2 impossible values of the provider's ignored\n  \
              2 requests went on to another credential; the latest:\n    \
-             never from a: burst (request req_1)\n"
+             never from a to work: burst (request req_1)\n"
         );
     }
 

@@ -10,7 +10,7 @@ use foldhash::fast::FixedState;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use trunkline_core::auth_recovery::{Outcome, Tries};
-use trunkline_core::availability::{Availability, BlockReason, Change, RequestEnd};
+use trunkline_core::availability::{Availability, BlockReason, Change, FailureCounts, RequestEnd};
 use trunkline_core::limits::{Caps, Windows};
 use trunkline_core::login::{LoginKind, Plan};
 use trunkline_core::provider::{PreparedAuthorization, Provider};
@@ -199,6 +199,11 @@ impl LiveCredential {
     /// What is known of its windows.
     pub fn windows(&self) -> Windows {
         self.current.load().windows.clone()
+    }
+
+    /// Failures of its requests that changed no state, since the start.
+    pub fn failure_counts(&self) -> FailureCounts {
+        self.current.load().facts.failure_counts()
     }
 
     /// Everything that is known.

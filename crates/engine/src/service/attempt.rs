@@ -145,6 +145,9 @@ impl Service {
                     Ok((credential, now)) => {
                         guard.count_for_credential(credential.activity());
                         tries.last = Some(Arc::clone(credential.tag()));
+                        if !tries.tried.is_empty() {
+                            self.live.failovers.went_to(&tries.id, credential.tag());
+                        }
                         (credential, false, now)
                     }
                     Err(none) => return finish(tries, Some(none)),
@@ -307,6 +310,7 @@ impl Service {
         self.live.failovers.note(Failover {
             at: SystemTime::now(),
             from: Arc::clone(credential.tag()),
+            to: None,
             reason,
             request: Arc::clone(&tries.id),
         });
