@@ -40,6 +40,10 @@ mod failover_http2;
 #[cfg(test)]
 mod first_run;
 #[cfg(test)]
+mod interrupts;
+#[cfg(test)]
+mod limit_headers;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod login;

@@ -216,7 +216,12 @@ impl LiveCredential {
         self.changed.subscribe()
     }
 
-    /// To be woken when requests that wait for a head are to go elsewhere (routing.md, *Interrupts*).
+    /// Whether requests that wait for a head are to go elsewhere (routing.md, *Interrupts*).
+    pub(crate) fn is_interrupting(&self, now: SystemTime) -> bool {
+        self.current.load().facts.interrupts(now)
+    }
+
+    /// To be woken when that begins.
     pub(crate) fn interrupts(&self) -> watch::Receiver<u64> {
         self.interrupted.subscribe()
     }

@@ -279,12 +279,14 @@ impl Service {
     async fn interrupted(&self, request: &Request<'_>, credential: &Credential, tries: &Tries) {
         let mut interrupts = credential.live().interrupts();
         loop {
-            // The sender lives in the credential.
-            let _ = interrupts.changed().await;
-            let situation = self.situation(request, credential, tries);
-            if after_interrupt(&situation) == Action::Next {
+            // Also what happened since it was picked and was told before anybody listened.
+            if credential.live().is_interrupting(SystemTime::now())
+                && after_interrupt(&self.situation(request, credential, tries)) == Action::Next
+            {
                 return;
             }
+            // The sender lives in the credential.
+            let _ = interrupts.changed().await;
         }
     }
 

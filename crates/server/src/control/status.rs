@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use trunkline_core::availability::FailureCounts;
+use trunkline_core::availability::{Availability, FailureCounts};
 use trunkline_core::limits::{BaseWindow, Window};
 use trunkline_engine::credential::{Credential, CredentialSource};
 use trunkline_engine::failovers::Failover;
@@ -139,6 +139,13 @@ fn of_service(bound: &Bound, now: SystemTime) -> ServiceStatus {
     let sessions = settings.bindings.bound_to(settings.credentials.iter().map(|credential| credential.id()));
     let credentials = settings.credentials.iter().zip(sessions).map(|(credential, sessions)| {
         let state = credential.live().state(now);
+        let windows = windows(credential, now);
+        let reset_of = |name: &str| windows.iter().find(|window| window.window == name)?.resets_at;
+        let until = match &state {
+            // A cap ends with its window.
+            Availability::Capped { window, .. } => reset_of(window),
+            state => state.until().map(seconds),
+        };
         CredentialStatus {
             tag: credential.tag().to_string(),
             kind: match credential.live().source() {
@@ -151,7 +158,7 @@ fn of_service(bound: &Bound, now: SystemTime) -> ServiceStatus {
             why: credential.live().why_not(now),
             plan: credential.live().plan().and_then(|plan| plan.subscription),
             weight: credential.weight(),
-            until: state.until().map(seconds),
+            until,
             since: seconds(credential.live().states().since()),
             entered: credential
                 .live()
@@ -160,7 +167,7 @@ fn of_service(bound: &Bound, now: SystemTime) -> ServiceStatus {
                 .map(|(state, count)| (state.to_owned(), count))
                 .collect(),
             sessions,
-            windows: windows(credential, now),
+            windows,
             ignored_observations: credential.live().ignored_observations(),
             in_flight: credential.activity().in_flight(),
             requests: credential.activity().total(),
