@@ -13,6 +13,7 @@ mod failed;
 mod own;
 mod pool;
 mod select;
+mod shortcut;
 mod show;
 mod socket;
 
