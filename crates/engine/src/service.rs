@@ -90,6 +90,8 @@ pub struct User {
     pub wait_for_capacity: Option<Duration>,
     /// Whether the user may ask how a credential was picked.
     pub explain: bool,
+    /// Whether another instance stands behind the user (limits.md, *To a peer*).
+    pub is_peer: bool,
 }
 
 /// What a service is made of.

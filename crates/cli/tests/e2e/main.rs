@@ -52,9 +52,13 @@ mod login_files;
 #[cfg(test)]
 mod login_locks;
 #[cfg(test)]
+mod out_of_use;
+#[cfg(test)]
 mod outbound;
 #[cfg(test)]
 mod outbound_environment;
+#[cfg(test)]
+mod peers;
 #[cfg(test)]
 mod pool;
 #[cfg(test)]

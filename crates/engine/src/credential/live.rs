@@ -41,6 +41,9 @@ const TELLING_PATIENCE: Duration = Duration::from_secs(1);
 /// For how many seconds headers that say the same as before are not told again: they only say that they still hold.
 const SAME_AGAIN: u64 = 60;
 
+/// How often anything was published of any credential of the process.
+static PUBLISHED: AtomicU64 = AtomicU64::new(0);
+
 /// What of a credential outlives a change of the configuration.
 #[derive(Debug)]
 pub struct LiveCredential {
@@ -206,6 +209,12 @@ impl LiveCredential {
         self.current.load().facts.failure_counts()
     }
 
+    /// A number that changes whenever anything is published of any credential: while it stays, all of them are what they
+    /// were, but for what time does.
+    pub(crate) fn published() -> u64 {
+        PUBLISHED.load(Ordering::Acquire)
+    }
+
     /// Everything that is known.
     pub(crate) fn current(&self) -> Arc<Current> {
         self.current.load_full()
@@ -248,6 +257,8 @@ impl LiveCredential {
 
     pub(super) fn publish(&self, current: Current) {
         self.current.store(Arc::new(current));
+        // After it, so that whoever has seen this number sees what it counts.
+        PUBLISHED.fetch_add(1, Ordering::Release);
         for (order, place) in self.orders.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             if let Some(order) = order.upgrade() {
                 order.mark(*place);
