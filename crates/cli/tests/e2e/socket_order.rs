@@ -1,6 +1,8 @@
 //! Whatever either side sends, in whatever order and pieces, arrives in order and unchanged, but for the events that are
 //! replaced.
 
+use std::collections::VecDeque;
+
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
@@ -66,17 +68,16 @@ async fn send(link: &mut Link, number: usize, op: &Op) -> Option<Message> {
     })
 }
 
-async fn take(link: &mut Link, expected: &Option<Message>) -> Result<(), TestCaseError> {
+async fn take(link: &mut Link, expected: Option<&Message>) -> Result<(), TestCaseError> {
     let message = link.message().await.unwrap();
-    match expected {
-        Some(expected) => prop_assert_eq!(&message, expected),
-        None => {
-            let event: Value = message.json().unwrap();
-            prop_assert_eq!(&event["type"], "codex.rate_limits");
-            // The aggregate's own shape.
-            prop_assert!(event["rate_limits"]["limit_reached"].is_boolean(), "{}", event);
-        }
+    if let Some(expected) = expected {
+        prop_assert_eq!(&message, expected);
+        return Ok(());
     }
+    let event: Value = message.json().unwrap();
+    prop_assert_eq!(&event["type"], "codex.rate_limits");
+    // The aggregate's own shape.
+    prop_assert!(event["rate_limits"]["limit_reached"].is_boolean(), "{}", event);
     Ok(())
 }
 
@@ -117,7 +118,7 @@ fn any_interleaving_arrives_in_order_and_unchanged() {
                 let (mut server, _done) =
                     bounded("the provider's end", links.lock().await.recv()).await.unwrap().unwrap();
                 // What is on its way to the client, and to the provider.
-                let mut ways = [std::collections::VecDeque::new(), std::collections::VecDeque::new()];
+                let mut ways: [VecDeque<Option<Message>>; 2] = [VecDeque::new(), VecDeque::new()];
                 for (number, (by_client, op)) in ops.iter().enumerate() {
                     let (link, own, others) = match (by_client, &mut ways) {
                         (true, [to_client, to_server]) => (&mut client, to_client, to_server),
@@ -126,7 +127,7 @@ fn any_interleaving_arrives_in_order_and_unchanged() {
                     match op {
                         Op::Take => {
                             if let Some(expected) = own.pop_front() {
-                                take(link, &expected).await?;
+                                take(link, expected.as_ref()).await?;
                             }
                         }
                         // Only a provider says so.
@@ -136,10 +137,10 @@ fn any_interleaving_arrives_in_order_and_unchanged() {
                 }
                 let [to_client, to_server] = ways;
                 for expected in &to_client {
-                    take(&mut client, expected).await?;
+                    take(&mut client, expected.as_ref()).await?;
                 }
                 for expected in &to_server {
-                    take(&mut server, expected).await?;
+                    take(&mut server, expected.as_ref()).await?;
                 }
                 Ok(())
             })
