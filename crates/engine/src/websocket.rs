@@ -63,7 +63,7 @@ impl Data {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
     Message(Data),
-    /// A ping, which has been answered.
+    /// A ping, which has been answered, or will be.
     Ping,
     Pong,
     /// A close: code and reason as they came, or nothing. It is not answered by itself.
@@ -80,6 +80,8 @@ pub(crate) struct WebSocket<T> {
     io: T,
     reader: Reader,
     writer: Writer,
+    /// The ping that is to be answered once there is room: of several, the last, which is enough (RFC 6455, 5.5.3).
+    unanswered: Option<Bytes>,
     heard_close: bool,
     sent_close: bool,
     is_lost: bool,
@@ -92,6 +94,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
             io,
             reader: Reader::new(role, read),
             writer: Writer::new(role),
+            unanswered: None,
             heard_close: false,
             sent_close: false,
             is_lost: false,
@@ -129,16 +132,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
         self.is_lost || self.heard_close || !self.sent_close
     }
 
-    /// What comes next. Behind a close there is only the end of the connection; behind that, nothing ever.
+    /// What comes next, whether or not the peer takes what is sent to it: one that writes before it reads would wait for ever,
+    /// and the close of one that takes no more would not be heard. Behind a close there is only the end of the connection;
+    /// behind that, nothing ever.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Incoming> {
         if self.is_lost {
             return Poll::Pending;
         }
         loop {
-            // Answers to pings must not pile up for somebody who does not take them.
-            if !self.has_room() && ready!(self.poll_flush(context)).is_err() {
-                return Poll::Ready(Incoming::Lost);
-            }
             if self.heard_close {
                 self.reader = Reader::new(Role::Server, Bytes::new());
             } else {
@@ -163,9 +164,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
         match item {
             Item::Message(data) => Incoming::Message(data),
             Item::Ping(payload) => {
-                if !self.sent_close {
-                    self.writer.pong(payload);
-                }
+                // Answers must not pile up for somebody who does not take them.
+                self.unanswered = Some(payload);
+                self.answer();
                 Incoming::Ping
             }
             Item::Pong => Incoming::Pong,
@@ -173,6 +174,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
                 self.heard_close = true;
                 Incoming::Close(payload)
             }
+        }
+    }
+
+    /// Answers the last ping, if there is room.
+    fn answer(&mut self) {
+        if self.has_room()
+            && let Some(payload) = self.unanswered.take()
+            && !self.sent_close
+        {
+            self.writer.pong(payload);
         }
     }
 
@@ -197,11 +208,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
         if self.is_lost {
             return Poll::Ready(Ok(()));
         }
-        let flushed = ready!(self.writer.poll_flush(Pin::new(&mut self.io), context));
-        if flushed.is_err() {
-            self.is_lost = true;
+        loop {
+            let flushed = ready!(self.writer.poll_flush(Pin::new(&mut self.io), context));
+            if flushed.is_err() {
+                self.is_lost = true;
+            }
+            if flushed.is_err() || self.unanswered.is_none() {
+                return Poll::Ready(flushed);
+            }
+            self.answer();
         }
-        Poll::Ready(flushed)
     }
 
     /// Ends the connection below the WebSocket.

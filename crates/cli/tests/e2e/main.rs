@@ -86,6 +86,8 @@ mod socket_connect;
 #[cfg(test)]
 mod socket_ends;
 #[cfg(test)]
+mod socket_full;
+#[cfg(test)]
 mod socket_http2;
 #[cfg(test)]
 mod socket_order;

@@ -116,17 +116,20 @@ impl Relay {
         }
     }
 
-    /// The client's close. What it asks for is not sent any more where it could begin something.
+    /// The client's close. What it asks for is not sent any more where it could begin something, or where the provider, which
+    /// has closed, takes no more.
     async fn close_of_client(&mut self) -> Option<Bytes> {
         loop {
             let next = std::future::poll_fn(|context| {
                 let _ = self.client.poll_flush(context);
                 let _ = self.upstream.poll_flush(context);
-                if self.upstream.has_room() { self.client.poll_next(context) } else { Poll::Pending }
+                self.client.poll_next(context)
             });
             match next.await {
                 Incoming::Message(data) => {
-                    if self.facts.read_client(&data.bytes) == trunkline_core::socket::ClientMessage::Other {
+                    if self.upstream.has_room()
+                        && self.facts.read_client(&data.bytes) == trunkline_core::socket::ClientMessage::Other
+                    {
                         self.upstream.send(data);
                     }
                 }
