@@ -15,7 +15,9 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -75,6 +77,7 @@ pub struct CodexApi(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     asked: Log<AskedTurn>,
+    recording: AtomicBool,
 }
 
 struct State {
@@ -85,6 +88,7 @@ struct State {
     reply: String,
     limit_events: LimitEvents,
     marks_turns: bool,
+    pause: Option<Duration>,
     /// Answers for the next requests with a path.
     overrides: Vec<(String, Script)>,
     refresh_gate: Option<Signal>,
@@ -98,6 +102,17 @@ struct State {
 /// Most turn states that are remembered.
 const MAX_TURN_STATES: usize = 10_000;
 
+/// Most violations that are remembered; what comes behind them is left out.
+const MAX_VIOLATIONS: usize = 1_000;
+
+impl State {
+    fn violation(&mut self, what: String) {
+        if self.violations.len() < MAX_VIOLATIONS {
+            self.violations.push(what);
+        }
+    }
+}
+
 impl CodexApi {
     /// An API with these accounts.
     pub fn new(accounts: impl IntoIterator<Item = Account>) -> Self {
@@ -108,6 +123,7 @@ impl CodexApi {
             reply: "hi from the scripted API".to_owned(),
             limit_events: LimitEvents::None,
             marks_turns: true,
+            pause: None,
             overrides: Vec::new(),
             refresh_gate: None,
             issued: Vec::new(),
@@ -115,12 +131,28 @@ impl CodexApi {
             violations: Vec::new(),
             turn_states: VecDeque::new(),
         });
-        Self(Arc::new(Shared { state, asked: Log::new() }))
+        Self(Arc::new(Shared { state, asked: Log::new(), recording: AtomicBool::new(true) }))
     }
 
     /// What text it answers with.
     pub fn set_reply(&self, reply: impl Into<String>) {
         lock(&self.0.state).reply = reply.into();
+    }
+
+    /// Waits this long before each piece of text, to look like a model: for demonstrations.
+    pub fn set_pause(&self, pause: Duration) {
+        lock(&self.0.state).pause = Some(pause);
+    }
+
+    /// Whether turns are kept for [`CodexApi::asked`], which they are at first.
+    pub fn set_recording(&self, recording: bool) {
+        self.0.recording.store(recording, Ordering::Relaxed);
+    }
+
+    fn note(&self, asked: AskedTurn) {
+        if self.0.recording.load(Ordering::Relaxed) {
+            self.0.asked.push(asked);
+        }
     }
 
     /// Where limit events stand in turns on WebSockets; at first there are none. Whatever this says, limits are among the
@@ -164,6 +196,11 @@ impl CodexApi {
     /// WebSocket.
     pub fn set_limits(&self, label: &str, limits: Limits) {
         self.with(label, |account| account.limits = limits);
+    }
+
+    /// The limits of an account as they are; `None` if there is no account of that name.
+    pub fn limits(&self, label: &str) -> Option<Limits> {
+        self.with(label, |account| account.limits.clone())
     }
 
     /// Makes all access tokens of an account invalid (401), as if they had expired.

@@ -13,7 +13,7 @@
 //! * `fixtures` are exchanges recorded between the real client and a mock of the provider.
 //! * `Trunkline` runs the real binary; [`canary`] finds secrets in what it wrote.
 //!
-//! `trunkline demo` runs a part of it as a product: the scripted API and its upstream over HTTP/1.1, the client, and
+//! `trunkline demo` runs a part of it as a product: the scripted APIs and their upstream over HTTP/1.1, the client, and
 //! temporary directories. That part panics at nothing that a peer sends, and bounds what it takes in. The rest is there
 //! with the feature `testing`.
 
@@ -21,7 +21,6 @@ pub mod canary;
 pub mod claude;
 pub mod client;
 mod clock;
-#[cfg(feature = "testing")]
 pub mod codex;
 #[cfg(feature = "testing")]
 pub mod fixtures;
@@ -38,12 +37,10 @@ pub mod sse;
 pub mod tls;
 pub mod tmp;
 pub mod upstream;
-#[cfg(feature = "testing")]
 pub mod websocket;
 mod wire;
 
 pub use claude::ClaudeApi;
-#[cfg(feature = "testing")]
 pub use codex::CodexApi;
 pub use headers::Headers;
 #[cfg(feature = "testing")]

@@ -2,11 +2,13 @@
 //!
 //! [`Link`] is one end of a connection: of a client ([`Link::connect`]), or of a server, in a [`Conversation`] that a script
 //! goes over to behind its 101 ([`accept`]). Frames that keep the rules are coded by tungstenite; what breaks them is bytes
-//! made by hand. [`cases`] are those of the Autobahn suite, for servers and clients under test.
+//! made by hand. `cases` are those of the Autobahn suite, for servers and clients under test.
 
+#[cfg(feature = "testing")]
 pub mod cases;
 mod frame;
 mod link;
+#[cfg(feature = "testing")]
 mod replay;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 pub use frame::{Frame, FrameReader, Opcode};
 pub(crate) use link::Outgoing;
 pub use link::{Link, Message, Upgraded};
+#[cfg(feature = "testing")]
 pub use replay::{Replayed, play_client, play_server};
 
 use crate::client::Request;
@@ -80,6 +83,7 @@ pub fn upgrade(target: &str) -> Request {
 /// The key of every upgrade here: what it must be answered with is known.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
+#[cfg(feature = "testing")]
 /// A server that sends every message back, and answers pings and closes as it should.
 pub fn echo() -> impl Conversation {
     |mut link: Link| async move {

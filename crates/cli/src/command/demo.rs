@@ -1,7 +1,7 @@
 //! `trunkline demo`: simulated providers, Trunkline in front of them, and some traffic, all in this process.
 //!
 //! What serves here is what `trunkline serve` runs, from a configuration file that is read and checked in the same way.
-//! Only the provider behind it is simulated.
+//! Only the providers behind it are simulated.
 //!
 //! Spec: operations.md, *Command line*.
 
@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
 use trunkline_config::Surroundings;
+use trunkline_core::provider::Provider;
+use trunkline_core::provider::claude::Claude;
+use trunkline_core::provider::codex::Codex;
 use trunkline_server::control::ControlSocket;
 use trunkline_server::{DataDirectory, Drain, Drained};
 
@@ -27,8 +30,9 @@ use super::{Failure, print, serve};
 use crate::args::DemoArgs;
 use crate::configuration;
 use crate::logging::Logging;
-use display::{Display, Manner};
-use scene::Scene;
+use accounts::Of;
+use display::{Display, Manner, Urls};
+use scene::{Listen, Scene};
 use traffic::{Conversation, Tally};
 
 /// How long the demo's own clients get to end once the server has: their answers are over by then.
@@ -44,6 +48,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
 
 async fn perform(args: &DemoArgs) -> Result<(), Failure> {
     let listen = args.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let listen = Listen { claude: listen, codex: listen };
     // Before there is anything to clean up.
     let signals = Signals::new()?;
     let scene = Scene::new().await?;
@@ -55,38 +60,50 @@ async fn perform(args: &DemoArgs) -> Result<(), Failure> {
     let drain = Drain::default();
     // Neither a proxy nor an authority of the environment has to do with what stays on this machine.
     let server = serve::start(found.config, Surroundings::default(), drain.clone())?;
-    let Some(bound) = server.running().load().first().cloned() else {
-        return Err(Failure::other("the demonstration has no service"));
+    let bound = |of: &dyn Provider| {
+        let running = server.running().load();
+        let found = running.iter().find(|bound| bound.service.provider().name() == of.name());
+        found.map(|bound| (bound.address, bound.url()))
     };
+    let (Some((claude, claude_url)), Some((codex, codex_url))) = (bound(&Claude), bound(&Codex)) else {
+        return Err(Failure::other("the demonstration lacks a service"));
+    };
+    let (listen, urls) = (Listen { claude, codex }, Urls { claude: claude_url, codex: codex_url });
     let control = ControlSocket::open(&DataDirectory::socket(data.path()), found.file.as_deref())
         .map_err(|error| Failure::other(format!("{error}: set TMPDIR to a shorter path on a local disk")))?;
     let control =
         tokio::spawn(control.serve(server.running().clone(), server.changes().clone(), drain.clone()));
-    // Once more, with the port that was chosen: the file is there to be looked at and used.
-    scene.write_configuration(bound.address, args.log)?;
-    tracing::info!("listening on {}", bound.url());
-    print(&display::introduction(&scene, &bound.url(), args.no_traffic))?;
+    // Once more, with the ports that were chosen: the file is there to be looked at and used.
+    scene.write_configuration(listen, args.log)?;
+    scene.write_codex_home(&urls.codex)?;
+    tracing::info!("listening on {}", urls.claude);
+    tracing::info!("listening on {}", urls.codex);
+    print(&display::introduction(&scene, &urls, args.no_traffic))?;
 
     let began = Instant::now();
     let tallies: Arc<[Tally]> = scene.clients.iter().map(|_| Tally::default()).collect();
     let clients = TaskTracker::new();
     if !args.no_traffic {
         for (position, client) in scene.clients.iter().enumerate().filter(|(_, client)| client.is_driven) {
-            clients.spawn(traffic::run(Conversation {
-                addr: reachable(bound.address),
-                token: client.token.clone(),
-                name: client.name,
-                tallies: Arc::clone(&tallies),
-                position,
-                drain: drain.clone(),
-            }));
+            for (of, address) in [(Of::Claude, listen.claude), (Of::Codex, listen.codex)] {
+                clients.spawn(traffic::run(Conversation {
+                    of,
+                    addr: reachable(address),
+                    token: client.token.clone(),
+                    name: client.name,
+                    tallies: Arc::clone(&tallies),
+                    position,
+                    drain: drain.clone(),
+                }));
+            }
         }
     }
     clients.close();
-    let counting = tokio::spawn(accounts::count(scene.api.clone()));
+    let counting = tokio::spawn(scene.providers.clone().count());
     let manner = Manner::of(std::io::stdout().is_terminal(), args.log, std::env::var("TERM").ok().as_deref());
-    let display = Display::start(manner, began, scene.api.clone(), Arc::clone(&tallies), &scene.clients)
-        .map_err(|error| Failure::other(format!("cannot start a thread: {error}")))?;
+    let display =
+        Display::start(manner, began, scene.providers.clone(), Arc::clone(&tallies), &scene.clients)
+            .map_err(|error| Failure::other(format!("cannot start a thread: {error}")))?;
     let watching = tokio::spawn(end_when_told(signals, drain.clone(), args.time));
 
     drain.stopped().await;

@@ -36,7 +36,7 @@ fn totals(output: &Output) -> [u64; 3] {
 
 /// Requests that the simulated provider saw, on all credentials, from the last line of counts.
 fn seen(output: &Output) -> u64 {
-    let last = output.stdout.iter().rfind(|line| line.contains("the simulated provider saw")).unwrap();
+    let last = output.stdout.iter().rfind(|line| line.contains("the simulated providers saw")).unwrap();
     let (_, credentials) = last.split_once(" saw ").unwrap();
     credentials
         .split(", ")
@@ -68,11 +68,25 @@ async fn the_printed_lines_work_and_nothing_is_left() {
     let line = demo.stdout_line(|line| line.starts_with("Its configuration: ")).await.unwrap();
     let file = line.trim_start_matches("Its configuration: ");
     let checked = trunkline().args(["check", "-c", file]).run().await.unwrap();
-    assert!(checked.stdout[0].ends_with("valid: 1 service, 3 credentials, 3 users"), "{checked:?}");
+    assert!(checked.stdout[0].ends_with("valid: 2 services, 5 credentials, 6 users"), "{checked:?}");
     assert!(checked.stderr.is_empty(), "{checked:?}");
     let lines = trunkline().args(["env", "claude", "--user", "you", "-c", file]).run().await.unwrap();
     assert!(lines.stdout.contains(&format!("export ANTHROPIC_AUTH_TOKEN='{token}'")), "{lines:?}");
     assert!(lines.stdout.contains(&format!("export ANTHROPIC_BASE_URL='{url}'")), "{lines:?}");
+
+    // So does the line for the real client of Codex, by the file that it leads to.
+    let line = demo.stdout_line(|line| line.starts_with("CODEX_HOME=")).await.unwrap();
+    let (home, _) = line.trim_start_matches("CODEX_HOME=").split_once(' ').unwrap();
+    let lines = trunkline().args(["env", "codex", "--user", "you", "-c", file]).run().await.unwrap();
+    let client = fs::read_to_string(format!("{home}/config.toml")).unwrap();
+    assert_eq!(client.lines().collect::<Vec<_>>(), lines.stdout, "{lines:?}");
+    let codex = client.lines().find_map(|line| line.strip_prefix("base_url = ")).unwrap().trim_matches('"');
+    let codex = codex.trim_start_matches("http://").split('/').next().unwrap().parse().unwrap();
+    let turn = json!({ "model": "gpt-5.5", "stream": true, "input": [], "tools": [] });
+    let turn = Request::post("/codex/v1/responses", turn.to_string()).bearer(&token);
+    let response = send(codex, &turn).await.unwrap();
+    assert_eq!((response.status(), response.end), (200, Ended::Complete));
+    assert!(response.text().contains("This answer is simulated"), "{}", response.text());
 
     let status = trunkline().args(["status", "-c", file]).run().await.unwrap();
     assert_eq!(status.status.code(), Some(0), "{status:?}");
@@ -83,7 +97,7 @@ async fn the_printed_lines_work_and_nothing_is_left() {
     assert!(output.stdout[2].starts_with("Everything here is simulated"), "{output:?}");
     let [asked, answered, failed] = totals(&output);
     assert_eq!((asked, failed), (answered, 0), "{output:?}");
-    assert_eq!(seen(&output), asked + 1, "{output:?}");
+    assert_eq!(seen(&output), asked + 2, "{output:?}");
     assert!(is_empty(&directory), "{output:?}");
     assert!(is_empty(demo.home()), "nothing in the home");
 }

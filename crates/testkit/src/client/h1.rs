@@ -161,13 +161,11 @@ impl Connection {
         bounded("more of an answer", self.next_data()).await?
     }
 
-    #[cfg(feature = "testing")]
     /// The same, however long it takes.
     pub(crate) async fn data_unbounded(&mut self) -> io::Result<Option<Bytes>> {
         self.next_data().await
     }
 
-    #[cfg(feature = "testing")]
     /// How the body ended, if it has.
     pub(crate) fn ended(&self) -> Option<Ended> {
         self.end

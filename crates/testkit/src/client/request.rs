@@ -66,7 +66,6 @@ impl Request {
         self.header(name, value)
     }
 
-    #[cfg(feature = "testing")]
     /// The first value of `name`.
     pub fn header_value(&self, name: &str) -> Option<&str> {
         self.headers.get(name)

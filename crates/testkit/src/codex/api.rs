@@ -97,7 +97,7 @@ impl CodexApi {
         };
         let Some(account) = state.accounts.get_mut(index) else { return Script::new() };
         let (label, plan, limits) = (account.label.clone(), account.plan.clone(), account.limits.clone());
-        self.0.asked.push(AskedTurn { label: label.clone(), transport: Transport::Http, body: body.clone() });
+        self.note(AskedTurn { label: label.clone(), transport: Transport::Http, body: body.clone() });
         account.served += 1;
         if let Some(script) = account.scripts.pop_front() {
             return script;
@@ -106,7 +106,7 @@ impl CodexApi {
         let refusal = (limits.is_reached() && access != Access::ApiKey).then(|| account.limit_error());
         let limit_headers = if access == Access::ApiKey { Headers::new() } else { limits.headers() };
         if body["previous_response_id"].is_string() {
-            state.violations.push("previous_response_id over HTTP".to_owned());
+            state.violation("previous_response_id over HTTP".to_owned());
             return state.error(
                 400,
                 "invalid_request_error",
@@ -118,7 +118,7 @@ impl CodexApi {
         if let Some(brought) = &brought
             && !state.has_issued(&label, brought)
         {
-            state.violations.push(format!("{label} got the turn state of another account"));
+            state.violation(format!("{label} got the turn state of another account"));
             return state.error(400, "invalid_request_error", None, "unknown turn state");
         }
         if let (None, Some(refusal)) = (&scripted, refusal) {
@@ -139,7 +139,7 @@ impl CodexApi {
         let TurnScript { steps, goes_on } = scripted.unwrap_or_else(|| TurnScript::new().go_on());
         let mut script = TurnScript { steps, goes_on };
         if goes_on {
-            script = turn.events().into_iter().fold(script, TurnScript::event);
+            script.steps.extend(turn.steps(state.pause));
         }
         script.script(head)
     }
@@ -152,7 +152,7 @@ impl CodexApi {
         let (label, limits, plan) = (account.label.clone(), account.limits.clone(), account.plan.clone());
         let beta = request.headers.get("openai-beta").unwrap_or_default();
         if !beta.contains("responses_websockets=") {
-            state.violations.push("an upgrade without openai-beta".to_owned());
+            state.violation("an upgrade without openai-beta".to_owned());
             return state.error(400, "invalid_request_error", None, "openai-beta is missing");
         }
         state.sockets += 1;
@@ -200,7 +200,7 @@ impl State {
         // A client that talks to us directly brings what it likes.
         if access != Access::Bearer && (told != expected || foreign.is_some()) {
             let what = format!("{}: account {told:?} instead of {expected:?}, {foreign:?}", request.path());
-            self.violations.push(what);
+            self.violation(what);
             return Err(self.error(403, "permission_error", None, "the account does not fit the token"));
         }
         Ok((index, access))
@@ -264,7 +264,7 @@ impl State {
             || body["client_id"] != CLIENT_ID
             || !reasons.iter().any(|reason| body["refresh_reason"] == *reason)
         {
-            self.violations.push(format!("a token request of another shape: {:?}", keys(&body)));
+            self.violation(format!("a token request of another shape: {:?}", keys(&body)));
             self.error(400, "invalid_request_error", Some("invalid_request"), "not a refresh")
         } else {
             match self.rotate(body["refresh_token"].as_str().unwrap_or_default()) {

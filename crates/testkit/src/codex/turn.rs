@@ -1,5 +1,7 @@
 //! One turn of the scripted model, step by step, whatever it is sent over.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::signal::Signal;
@@ -25,6 +27,8 @@ pub enum Step {
     Close(u16, String),
     /// Cuts the connection.
     Cut(Cut),
+    /// Goes on after a while.
+    Pause(Duration),
 }
 
 /// What happens in a turn.
@@ -134,6 +138,7 @@ impl TurnScript {
             Step::Announce(signal) => script.announce(signal),
             Step::Close(..) | Step::Cut(Cut::Close) => script.close(),
             Step::Cut(Cut::Reset) => script.reset(),
+            Step::Pause(time) => script.pause(*time),
         })
     }
 }
@@ -243,6 +248,14 @@ impl Turn {
             event["sequence_number"] = number.into();
         }
         events
+    }
+
+    /// The same as steps, with a pause before each piece of text.
+    pub(super) fn steps(&self, pause: Option<Duration>) -> impl Iterator<Item = Step> {
+        self.events().into_iter().flat_map(move |event| {
+            let pause = pause.filter(|_| event["type"] == "response.output_text.delta");
+            pause.map(Step::Pause).into_iter().chain([Step::Event(event)])
+        })
     }
 
     fn item(&self) -> Option<Value> {

@@ -1,6 +1,6 @@
 //! A WebSocket of the scripted API: turn after turn.
 
-use std::collections::HashSet;
+use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
@@ -8,6 +8,9 @@ use super::turn::{Step, TurnScript};
 use super::{AskedTurn, CodexApi, LimitEvents, State, Transport};
 use crate::log::lock;
 use crate::websocket::{Frame, Link, Message};
+
+/// Most responses of a connection that can be gone on from.
+const MAX_RESPONSES: usize = 10_000;
 
 /// What a turn that was asked for leads to.
 struct Reaction {
@@ -21,7 +24,7 @@ struct Reaction {
 impl CodexApi {
     /// Serves a connection of an account to its end.
     pub(super) async fn serve(self, mut link: Link, label: String, number: u64) {
-        let mut known = HashSet::new();
+        let mut known = VecDeque::new();
         loop {
             let body = match link.idle().await {
                 Ok(Message::Text(text)) => serde_json::from_str::<Value>(&text).unwrap_or_default(),
@@ -40,13 +43,18 @@ impl CodexApi {
                 continue;
             }
             let asked = AskedTurn { label: label.clone(), transport: Transport::Socket(number), body };
-            self.0.asked.push(asked.clone());
+            self.note(asked.clone());
             let Reaction { steps, response_id, behind } =
                 lock(&self.0.state).socket_turn(&label, &asked.body, &known);
             if !play(&mut link, steps).await {
                 return;
             }
-            known.extend(response_id);
+            if let Some(id) = response_id {
+                if known.len() >= MAX_RESPONSES {
+                    known.pop_front();
+                }
+                known.push_back(id);
+            }
             if let Some(behind) = behind
                 && link.send_text(behind.to_string()).await.is_err()
             {
@@ -56,7 +64,7 @@ impl CodexApi {
     }
 
     pub(super) fn violation(&self, what: String) {
-        lock(&self.0.state).violations.push(what);
+        lock(&self.0.state).violation(what);
     }
 }
 
@@ -71,6 +79,10 @@ async fn play(link: &mut Link, steps: Vec<Step>) -> bool {
             }
             Step::Announce(signal) => {
                 signal.set();
+                Ok(())
+            }
+            Step::Pause(time) => {
+                tokio::time::sleep(time).await;
                 Ok(())
             }
             Step::Close(code, reason) => {
@@ -92,12 +104,14 @@ async fn play(link: &mut Link, steps: Vec<Step>) -> bool {
 }
 
 impl State {
-    fn socket_turn(&mut self, label: &str, body: &Value, known: &HashSet<String>) -> Reaction {
+    fn socket_turn(&mut self, label: &str, body: &Value, known: &VecDeque<String>) -> Reaction {
         let refused =
             |error: Value| Reaction { steps: vec![Step::Event(error)], response_id: None, behind: None };
         self.serial += 1;
         let is_prewarm = body["generate"] == false;
-        if let Some(id) = body["previous_response_id"].as_str().filter(|id| !known.contains(*id)) {
+        if let Some(id) =
+            body["previous_response_id"].as_str().filter(|id| !known.iter().any(|one| one == id))
+        {
             return refused(json!({
                 "type": "error",
                 "status": 400,
@@ -112,7 +126,7 @@ impl State {
         if let Some(state) = body["client_metadata"]["x-codex-turn-state"].as_str()
             && !self.has_issued(label, state)
         {
-            self.violations.push(format!("{label} got the turn state of another account"));
+            self.violation(format!("{label} got the turn state of another account"));
             return refused(json!({
                 "type": "error",
                 "status": 400,
@@ -151,7 +165,7 @@ impl State {
             LimitEvents::BeforeEnd => turn.limits_before_end = Some(account.limit_event()),
         }
         let behind = (place == LimitEvents::AfterEnd).then(|| account.limit_event());
-        steps.extend(turn.events().into_iter().map(Step::Event));
+        steps.extend(turn.steps(self.pause));
         Reaction { steps, response_id: Some(turn.response_id()), behind }
     }
 }

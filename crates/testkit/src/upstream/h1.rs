@@ -181,6 +181,7 @@ async fn watch<R: AsyncRead + Unpin>(reader: &mut WireReader<R>, request: &Recei
     loop {
         if request.is_upgraded() && reader.buffered() > 0 {
             request.receive_in_tunnel(&reader.take_buffered());
+            request.tunnel_has_room().await;
         }
         if reader.buffered() > AHEAD {
             return std::future::pending().await;

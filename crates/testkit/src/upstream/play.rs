@@ -10,7 +10,6 @@ use super::go_away::GoAway;
 use super::request::ReceivedRequest;
 use super::script::{Cut, Script, Step};
 use crate::headers::Headers;
-#[cfg(feature = "testing")]
 use crate::websocket::{Held, Link, Outgoing};
 use crate::wire::{self, Framing};
 
@@ -112,7 +111,6 @@ impl<O: Output> Player<'_, O> {
                     self.request.gone().wait().await;
                     return Ok(Finish::Gone);
                 }
-                #[cfg(feature = "testing")]
                 Step::Converse(held) => {
                     if let Some(cut) = self.converse(held).await? {
                         return Ok(Finish::Cut(cut));
@@ -129,7 +127,6 @@ impl<O: Output> Player<'_, O> {
         if answered { self.end(&Headers::new()).await } else { Ok(Finish::Cut(Cut::Close)) }
     }
 
-    #[cfg(feature = "testing")]
     async fn converse(&mut self, held: &Held) -> io::Result<Option<Cut>> {
         // One write at a time: whoever writes waits for it.
         let (out, mut outgoing) = tokio::sync::mpsc::channel(1);

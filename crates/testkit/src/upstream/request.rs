@@ -69,6 +69,9 @@ struct Inner {
     events: Option<Arc<Log<Event>>>,
 }
 
+/// Most that is held of what came after a 101 and was not taken, in bytes; more is not read.
+const MAX_TUNNEL: usize = 64 << 20;
+
 #[derive(Default)]
 struct Body {
     frames: Vec<Vec<u8>>,
@@ -134,7 +137,7 @@ impl ReceivedRequest {
         &self.0.gone
     }
 
-    /// What the client sent on the connection after a 101.
+    /// What the client sent on the connection after a 101, and nobody has taken.
     pub fn tunnel(&self) -> Bytes {
         Bytes::from(self.0.body.borrow().tunnel.clone())
     }
@@ -144,18 +147,25 @@ impl ReceivedRequest {
         self.until("bytes in a tunnel", |body| body.tunnel.len() >= count).await
     }
 
-    #[cfg(feature = "testing")]
-    /// What came after a 101 behind the first `taken` bytes, as soon as there is something; empty when the client has gone.
-    pub(crate) async fn tunnel_behind(&self, taken: usize) -> Bytes {
+    /// Takes what came after a 101, as soon as there is something; empty when the client has gone.
+    pub(crate) async fn take_tunnel(&self) -> Bytes {
         let mut body = self.0.body.subscribe();
-        let more = body.wait_for(|body| body.tunnel.len() > taken);
+        let more = body.wait_for(|body| !body.tunnel.is_empty());
         tokio::select! {
             biased;
             _ = more => {}
             () = self.0.gone.wait() => {}
         }
-        let body = self.0.body.borrow();
-        Bytes::copy_from_slice(body.tunnel.get(taken..).unwrap_or_default())
+        let mut tunnel = Vec::new();
+        self.0.body.send_modify(|body| tunnel = std::mem::take(&mut body.tunnel));
+        Bytes::from(tunnel)
+    }
+
+    /// Waits until there is room for more of it.
+    pub(super) async fn tunnel_has_room(&self) {
+        let mut body = self.0.body.subscribe();
+        // The sender lives in `self`.
+        let _ = body.wait_for(|body| body.tunnel.len() < MAX_TUNNEL).await;
     }
 
     async fn until(&self, what: &str, met: impl FnMut(&Body) -> bool) -> io::Result<()> {

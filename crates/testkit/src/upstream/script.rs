@@ -13,7 +13,6 @@ use crate::headers::Headers;
 use crate::signal::Signal;
 #[cfg(feature = "testing")]
 use crate::sse;
-#[cfg(feature = "testing")]
 use crate::websocket::{Conversation, Held};
 
 /// One step of an answer.
@@ -35,7 +34,6 @@ pub(super) enum Step {
     Refuse,
     #[cfg(feature = "testing")]
     GoAway(GoAway),
-    #[cfg(feature = "testing")]
     Converse(Held),
 }
 
@@ -214,7 +212,6 @@ impl Script {
         self.step(Step::GoAway(go_away))
     }
 
-    #[cfg(feature = "testing")]
     /// Holds a conversation, behind a 101 ([`crate::websocket::accept`]); HTTP/1.1 only.
     pub fn converse(self, conversation: impl Conversation) -> Self {
         self.step(Step::Converse(Held(std::sync::Arc::new(conversation))))

@@ -18,6 +18,9 @@ use crate::wire::malformed;
 /// Longest message that is joined, in bytes.
 const MAX_MESSAGE: usize = 160 << 20;
 
+/// Most pongs whose payloads are kept.
+const MAX_PONGS: usize = 10_000;
+
 /// A whole message, or what ended the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -61,7 +64,7 @@ pub(crate) enum Outgoing {
 
 enum Transport {
     Client(Box<Connection>),
-    Server { request: ReceivedRequest, taken: usize, out: mpsc::Sender<Outgoing> },
+    Server { request: ReceivedRequest, out: mpsc::Sender<Outgoing> },
 }
 
 /// One end of a WebSocket. Every wait for the peer is bounded, save [`Link::idle`].
@@ -110,7 +113,7 @@ impl Link {
     }
 
     pub(crate) fn server(request: ReceivedRequest, out: mpsc::Sender<Outgoing>) -> Self {
-        Self::new(Transport::Server { request, taken: 0, out }, None)
+        Self::new(Transport::Server { request, out }, None)
     }
 
     fn new(transport: Transport, head: Option<ResponseHead>) -> Self {
@@ -192,6 +195,9 @@ impl Link {
         loop {
             if let Some(frame) = self.reader.next_frame()? {
                 if frame.opcode == Opcode::Pong {
+                    if self.pongs.len() >= MAX_PONGS {
+                        self.pongs.pop_front();
+                    }
                     self.pongs.push_back(frame.payload.clone());
                 }
                 return Ok(Ok(frame));
@@ -209,9 +215,8 @@ impl Link {
                 Some(bytes) => Ok(Ok(bytes)),
                 None => Ok(Err(connection.ended().unwrap_or(Ended::Cut))),
             },
-            Transport::Server { request, taken, .. } => {
-                let bytes = request.tunnel_behind(*taken).await;
-                *taken += bytes.len();
+            Transport::Server { request, .. } => {
+                let bytes = request.take_tunnel().await;
                 Ok(if bytes.is_empty() { Err(Ended::Complete) } else { Ok(bytes) })
             }
         }
@@ -276,7 +281,7 @@ impl Link {
         }
     }
 
-    /// The payloads of the pongs that came so far.
+    /// The payloads of the pongs that came so far; the last of them, if they are many.
     pub fn pongs(&self) -> impl Iterator<Item = &Bytes> {
         self.pongs.iter()
     }

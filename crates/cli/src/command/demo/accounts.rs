@@ -5,22 +5,38 @@
 
 use std::time::Duration;
 
-use trunkline_testkit::ClaudeApi;
-use trunkline_testkit::claude::Limits;
+use trunkline_testkit::claude::Limits as ClaudeLimits;
+use trunkline_testkit::codex::Limits as CodexLimits;
+use trunkline_testkit::{ClaudeApi, CodexApi};
 
 /// How long a window lasts, in seconds. Of windows that end within a minute of each other nobody can tell whether they are
 /// two (limits.md).
 pub(super) const WINDOW: u64 = 90;
 
-/// How often the simulated provider counts.
+/// How often the simulated providers count.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// The share of the week that is used, from beginning to end.
-const WEEK: f64 = 0.2;
+/// The percent of the week that is used, from beginning to end.
+const WEEK: f64 = 20.0;
 
-/// A credential of the simulated provider.
+/// The simulated providers.
+#[derive(Debug, Clone)]
+pub(super) struct Providers {
+    pub(super) claude: ClaudeApi,
+    pub(super) codex: CodexApi,
+}
+
+/// Which of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    Claude,
+    Codex,
+}
+
+/// A credential of a simulated provider.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Account {
+    pub(super) of: Of,
     /// The credential's tag; also the name of the simulated account.
     pub(super) tag: &'static str,
     /// What the credential is.
@@ -30,19 +46,92 @@ pub(super) struct Account {
 }
 
 /// All of them, in the order of the configuration.
-pub(super) const ACCOUNTS: [Account; 3] = [
-    Account { tag: "login", kind: "login file", percent: Some(3) },
-    Account { tag: "token", kind: "OAuth token", percent: Some(4) },
-    Account { tag: "key", kind: "API key", percent: None },
+pub(super) const ACCOUNTS: [Account; 5] = [
+    Account { of: Of::Claude, tag: "login", kind: "login file, Claude", percent: Some(3) },
+    Account { of: Of::Claude, tag: "token", kind: "OAuth token, Claude", percent: Some(4) },
+    Account { of: Of::Claude, tag: "key", kind: "API key, Claude", percent: None },
+    Account { of: Of::Codex, tag: "codex-login", kind: "login file, Codex", percent: Some(4) },
+    Account { of: Of::Codex, tag: "codex-key", kind: "API key, Codex", percent: None },
 ];
 
+/// The tags of a provider's credentials.
+pub(super) fn tags(of: Of) -> Vec<&'static str> {
+    ACCOUNTS.iter().filter(|account| account.of == of).map(|account| account.tag).collect()
+}
+
+impl Providers {
+    /// Requests with a credential that its provider saw.
+    pub(super) fn served(&self, account: &Account) -> usize {
+        match account.of {
+            Of::Claude => self.claude.served(account.tag),
+            Of::Codex => self.codex.served(account.tag),
+        }
+    }
+
+    /// The percent of its window that is used; `None` for one without limits.
+    pub(super) fn used(&self, account: &Account) -> Option<f64> {
+        account.percent?;
+        match account.of {
+            Of::Claude => Some(self.claude.limits(account.tag).five_hour * 100.0),
+            Of::Codex => Some(self.codex.limits(account.tag)?.primary.used),
+        }
+    }
+
+    fn set(&self, account: &Account, used: Used) {
+        match account.of {
+            Of::Claude => self.claude.set_limits(account.tag, used.for_claude()),
+            Of::Codex => self.codex.set_limits(account.tag, used.for_codex()),
+        }
+    }
+
+    /// Has them count until this is dropped.
+    pub(super) async fn count(self) {
+        let mut ticks = tokio::time::interval(EVERY);
+        let metered = ACCOUNTS.iter().filter_map(|account| Some((account, account.percent?)));
+        let mut meters: Vec<_> =
+            metered.map(|(account, percent)| (account, Meter::new(percent, now()))).collect();
+        loop {
+            ticks.tick().await;
+            for (account, meter) in &mut meters {
+                self.set(account, meter.used(self.served(account), now()));
+            }
+        }
+    }
+}
+
 /// What of a window is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Used {
+    /// In percent, up to 100.
+    percent: u8,
+    /// When the window ends, in seconds since 1970.
+    ends: u64,
+}
+
+impl Used {
+    fn for_claude(self) -> ClaudeLimits {
+        let share = f64::from(self.percent) / 100.0;
+        let limits =
+            ClaudeLimits { five_hour_reset: self.ends, ..ClaudeLimits::allowed(share, WEEK / 100.0) };
+        if self.percent < 100 {
+            return limits;
+        }
+        ClaudeLimits { status: "rejected".to_owned(), claim: "five_hour".to_owned(), ..limits }
+    }
+
+    fn for_codex(self) -> CodexLimits {
+        let mut limits = CodexLimits::used(f64::from(self.percent), WEEK);
+        limits.primary.resets_at = self.ends;
+        limits
+    }
+}
+
+/// Counts what of a window is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Meter {
     percent: usize,
     /// Requests served when the window began.
     before: usize,
-    /// When the window ends, in seconds since 1970.
     ends: u64,
 }
 
@@ -52,38 +141,13 @@ impl Meter {
         Self { percent: percent.into(), before: 0, ends: now + WINDOW }
     }
 
-    /// The percent that are used once `served` requests were served in all.
-    pub(super) fn used(&mut self, served: usize, now: u64) -> usize {
+    /// What is used once `served` requests were served in all.
+    pub(super) fn used(&mut self, served: usize, now: u64) -> Used {
         if now >= self.ends {
             *self = Self { before: served, ends: now + WINDOW, ..*self };
         }
-        (served.saturating_sub(self.before) * self.percent).min(100)
-    }
-
-    /// What the account tells of it.
-    fn limits(&mut self, served: usize, now: u64) -> Limits {
-        let used = self.used(served, now);
-        let share = f64::from(u8::try_from(used).unwrap_or(100)) / 100.0;
-        let limits = Limits { five_hour_reset: self.ends, ..Limits::allowed(share, WEEK) };
-        if used < 100 {
-            return limits;
-        }
-        Limits { status: "rejected".to_owned(), claim: "five_hour".to_owned(), ..limits }
-    }
-}
-
-/// Has the provider count until this is dropped.
-pub(super) async fn count(api: ClaudeApi) {
-    let mut ticks = tokio::time::interval(EVERY);
-    let mut meters: Vec<_> = ACCOUNTS
-        .iter()
-        .filter_map(|account| Some((account.tag, Meter::new(account.percent?, now()))))
-        .collect();
-    loop {
-        ticks.tick().await;
-        for (tag, meter) in &mut meters {
-            api.set_limits(tag, meter.limits(api.served(tag), now()));
-        }
+        let percent = served.saturating_sub(self.before).saturating_mul(self.percent).min(100);
+        Used { percent: u8::try_from(percent).unwrap_or(100), ends: self.ends }
     }
 }
 
@@ -99,39 +163,47 @@ mod tests {
 
     use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
     use trunkline_core::limits::{BaseWindow, Source, Windows};
-    use trunkline_core::provider::Provider as _;
+    use trunkline_core::provider::Provider;
     use trunkline_core::provider::claude::Claude;
+    use trunkline_core::provider::codex::Codex;
+    use trunkline_testkit::Headers;
 
     use super::*;
 
     #[test]
     fn a_window_fills_and_starts_anew() {
         let mut meter = Meter::new(40, 1_000);
-        assert_eq!([meter.used(0, 1_000), meter.used(1, 1_001), meter.used(9, 1_089)], [0, 40, 100]);
-        let full = meter.limits(9, 1_089);
-        assert!(full.is_rejected() && full.reset() == 1_090, "{full:?}");
-        assert_eq!([meter.used(9, 1_090), meter.used(10, 1_179), meter.used(10, 1_180)], [0, 40, 0]);
-        assert!(!meter.limits(10, 1_181).is_rejected());
+        let mut used = |served, now| meter.used(served, now).percent;
+        assert_eq!([used(0, 1_000), used(1, 1_001), used(9, 1_089)], [0, 40, 100]);
+        let full = meter.used(9, 1_089);
+        assert!(full.for_claude().is_rejected() && full.for_claude().reset() == 1_090, "{full:?}");
+        assert!(full.for_codex().is_reached() && full.for_codex().reset() == 1_090, "{full:?}");
+        let mut used = |served, now| meter.used(served, now).percent;
+        assert_eq!([used(9, 1_090), used(10, 1_179), used(10, 1_180)], [0, 40, 0]);
+        let anew = meter.used(10, 1_181);
+        assert!(!anew.for_claude().is_rejected() && !anew.for_codex().is_reached());
     }
 
     #[test]
     fn a_window_that_starts_anew_is_read_as_a_new_one() {
-        let mut meter = Meter::new(40, 1_000);
-        let mut windows = Windows::new();
-        let mut used = |served, seconds| {
-            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-            let headers: HeaderMap = meter
-                .limits(served, seconds)
-                .headers()
-                .iter()
-                .map(|(name, value)| {
-                    (HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap())
-                })
-                .collect();
-            let readings = Claude.limit_facts().read_headers(StatusCode::OK, &headers, now);
-            windows.observe(&readings, Source::InBand, now);
-            windows.base(BaseWindow::FiveHour).unwrap().effective(now).percent().to_string()
-        };
-        assert_eq!([used(9, 1_089), used(9, 1_090), used(10, 1_091)], ["100", "0", "40"]);
+        let told: [(&dyn Provider, fn(Used) -> Headers); 2] =
+            [(&Claude, |used| used.for_claude().headers()), (&Codex, |used| used.for_codex().headers())];
+        for (provider, headers) in told {
+            let mut meter = Meter::new(40, 1_000);
+            let mut windows = Windows::new();
+            let mut used = |served, seconds| {
+                let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+                let headers: HeaderMap = headers(meter.used(served, seconds))
+                    .iter()
+                    .map(|(name, value)| {
+                        (HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap())
+                    })
+                    .collect();
+                let readings = provider.limit_facts().read_headers(StatusCode::OK, &headers, now);
+                windows.observe(&readings, Source::InBand, now);
+                windows.base(BaseWindow::FiveHour).unwrap().effective(now).percent().to_string()
+            };
+            assert_eq!([used(9, 1_089), used(9, 1_090), used(10, 1_091)], ["100", "0", "40"]);
+        }
     }
 }

@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 
 use trunkline_core::provider::claude::Claude;
 use trunkline_core::provider::{ClientMode, Provider as _};
-use trunkline_testkit::ClaudeApi;
 
-use super::accounts::{ACCOUNTS, Account};
+use super::accounts::{ACCOUNTS, Account, Providers};
 use super::scene::{Client, Scene};
 use super::traffic::{Counts, Tally};
 use crate::args::Shell;
@@ -55,7 +54,7 @@ pub(super) struct User {
 pub(super) struct Credential {
     pub(super) tag: &'static str,
     pub(super) kind: &'static str,
-    /// Requests with this credential that the simulated provider saw.
+    /// Requests with this credential that its simulated provider saw.
     pub(super) served: usize,
     /// The percent of its window that is used; `None` for one without limits.
     pub(super) used: Option<f64>,
@@ -69,24 +68,33 @@ pub(super) struct Numbers {
     pub(super) after: Duration,
 }
 
+/// The base URLs of the services.
+pub(super) struct Urls {
+    pub(super) claude: String,
+    pub(super) codex: String,
+}
+
 /// What is said at the beginning.
-pub(super) fn introduction(scene: &Scene, url: &str, no_traffic: bool) -> String {
+pub(super) fn introduction(scene: &Scene, urls: &Urls, no_traffic: bool) -> String {
+    let Urls { claude: url, codex } = urls;
     let mut text = format!(
         "trunkline {} demo\n\n\
-         Everything here is simulated: the provider, its accounts, keys and answers. No account is used, nothing leaves\n\
+         Everything here is simulated: the providers, their accounts, keys and answers. No account is used, nothing leaves\n\
          this machine, and what it made in {} is removed at the end. Ctrl-C ends it.\n\n\
          Trunkline itself is real: it serves {url}\n\
-         in front of a simulated provider at {}.\n",
+         in front of a simulated Claude at {}, and {codex}\n\
+         in front of a simulated Codex at {}.\n",
         env!("CARGO_PKG_VERSION"),
         scene.directory.path().display(),
-        scene.upstream.url(),
+        scene.claude.url(),
+        scene.codex.url(),
     );
     let driven: Vec<&str> =
         scene.clients.iter().filter(|client| client.is_driven).map(|client| client.name).collect();
     let _ = writeln!(
         text,
-        "Its configuration: {}\nAll users share three credentials: a login and a token with limits, and an API key for when \
-         both are used up.\nA window of five hours lasts a minute and a half here.{}",
+        "Its configuration: {}\nAll users share the credentials: logins and a token with limits, and API keys for when they \
+         are used up.\nA window of five hours lasts a minute and a half here.{}",
         scene.directory.join("trunkline.json").display(),
         if no_traffic {
             String::new()
@@ -102,11 +110,13 @@ pub(super) fn introduction(scene: &Scene, url: &str, no_traffic: bool) -> String
          -H 'anthropic-version: 2023-06-01' -H 'content-type: application/json' -H 'x-trunkline-explain: 1' \\\n  \
          -d '{{\"model\":\"claude-sonnet-5\",\"max_tokens\":64,\"stream\":true,\
          \"messages\":[{{\"role\":\"user\",\"content\":\"hi\"}}]}}'\n\n\
-         or the real client, if it is installed:\n\n{}claude -p 'say hi'\n\n\
+         or the real clients, if they are installed:\n\n{}claude -p 'say hi'\n\n\
+         CODEX_HOME={} codex exec --skip-git-repo-check 'say hi'\n\n\
          and what it is doing:\n\ntrunkline status -c {}\n\n",
         you.name,
         you.token,
         env_lines(&Claude.client_variables(ClientMode::Gateway, url, &you.token), Shell::Bash),
+        scene.codex_home().display(),
         scene.directory.join("trunkline.json").display(),
     );
     text
@@ -130,7 +140,7 @@ pub(super) fn table(numbers: &Numbers) -> String {
     }
     let _ = writeln!(
         text,
-        "after {} s; \"served\" is what the simulated provider saw, yours included",
+        "after {} s; \"served\" is what the simulated providers saw, yours included",
         numbers.after.as_secs()
     );
     text
@@ -147,7 +157,7 @@ pub(super) fn line(numbers: &Numbers) -> String {
             let _ = write!(text, " ({failed} failed)");
         }
     }
-    text.push_str("; the simulated provider saw");
+    text.push_str("; the simulated providers saw");
     for (at, credential) in numbers.credentials.iter().enumerate() {
         let separator = if at == 0 { "" } else { "," };
         let _ = write!(text, "{separator} {} of {}", credential.served, credential.tag);
@@ -165,11 +175,10 @@ pub(super) fn over(text: &str, above: usize) -> String {
     format!("{up}\x1b[?7l{}\x1b[J\x1b[?7h", text.replace('\n', "\x1b[K\n"))
 }
 
-/// A credential as the simulated provider has it now.
-fn credential(api: &ClaudeApi, account: &Account) -> Credential {
-    let Account { tag, kind, percent } = *account;
-    let used = percent.map(|_| api.limits(tag).five_hour * 100.0);
-    Credential { tag, kind, served: api.served(tag), used }
+/// A credential as its simulated provider has it now.
+fn credential(providers: &Providers, account: &Account) -> Credential {
+    let (served, used) = (providers.served(account), providers.used(account));
+    Credential { tag: account.tag, kind: account.kind, served, used }
 }
 
 /// The thread that shows it.
@@ -182,7 +191,7 @@ impl Display {
     pub(super) fn start(
         manner: Manner,
         began: Instant,
-        api: ClaudeApi,
+        providers: Providers,
         tallies: Arc<[Tally]>,
         clients: &[Client],
     ) -> io::Result<Self> {
@@ -195,7 +204,7 @@ impl Display {
                 .zip(tallies.iter())
                 .filter_map(|(name, tally)| Some(User { name: (*name)?, counts: tally.counts() }))
                 .collect(),
-            credentials: ACCOUNTS.iter().map(|account| credential(&api, account)).collect(),
+            credentials: ACCOUNTS.iter().map(|account| credential(&providers, account)).collect(),
             after: began.elapsed(),
         };
         let every = if manner == Manner::Table { TABLE_EVERY } else { LINE_EVERY };

@@ -36,7 +36,7 @@ credential     served       used  which is
 login              12       48 %  login file
 token              10      100 %  OAuth token
 key                 2   no limit  API key
-after 61 s; \"served\" is what the simulated provider saw, yours included
+after 61 s; \"served\" is what the simulated providers saw, yours included
 ";
     let table = table(&numbers(61));
     assert_eq!(table, expected);
@@ -48,7 +48,7 @@ fn a_line_says_the_same() {
     assert_eq!(
         line(&numbers(5)),
         "after 5 s: alice 12 of 12 answered, bob 10 of 11 answered (1 failed), eve 0 of 0 answered; \
-         the simulated provider saw 12 of login (48 % used), 10 of token (100 % used), 2 of key\n"
+         the simulated providers saw 12 of login (48 % used), 10 of token (100 % used), 2 of key\n"
     );
 }
 
@@ -83,11 +83,12 @@ fn an_address_of_every_kind_is_reached_from_here() {
 #[tokio::test]
 async fn the_configuration_is_valid_without_a_warning_and_goes_with_the_scene() {
     let scene = Scene::new().await.unwrap();
-    let file = scene.write_configuration("127.0.0.1:8787".parse().unwrap(), false).unwrap();
+    let address = "127.0.0.1:8787".parse().unwrap();
+    let file = scene.write_configuration(Listen { claude: address, codex: address }, false).unwrap();
     let found = configuration::find(Some(file.clone())).unwrap();
     assert!(found.warnings.is_empty() && found.exposed.is_empty());
-    let service = found.config.services.first().unwrap();
-    assert_eq!((service.credentials.len(), service.users.len()), (3, 3));
+    let counts = found.config.services.iter().map(|one| (one.credentials.len(), one.users.len()));
+    assert_eq!(counts.collect::<Vec<_>>(), [(3, 3), (2, 3)]);
     drop(scene);
     assert!(!file.exists());
 }
