@@ -7,7 +7,7 @@ use trunkline_testkit::client::Request;
 use trunkline_testkit::upstream::EventKind;
 
 use crate::pool::{Pool, Running, ask, asks_in};
-use crate::support::{Protocol, USER_TOKEN, final_refusal};
+use crate::support::{Protocol, USER_TOKEN, final_refusal, trunkline};
 
 #[tokio::test]
 async fn an_answer_shows_the_pool_as_one_subscription() {
@@ -153,7 +153,7 @@ async fn fast_mode_is_for_a_pool_of_one() {
 async fn a_poll_that_fails_makes_a_credential_the_last_resort_until_a_good_answer() {
     let pool = Pool::new(&["a", "b"], "fallback").await;
     pool.api.next_on("/api/oauth/usage", Script::text(500, "down"));
-    let trunkline = crate::support::trunkline().config(&pool.config()).start().await.unwrap();
+    let trunkline = trunkline().config(&pool.config()).start().await.unwrap();
     let running = Running { pool: &pool, trunkline };
     let line =
         running.trunkline.stderr_line(|line| line.contains("its usage cannot be polled")).await.unwrap();
@@ -175,7 +175,7 @@ async fn polls_that_are_limited_or_forbidden_say_nothing_of_the_credential() {
     for answer in [limited, error(403, "permission_error", "not with this token")] {
         let pool = Pool::new(&["a"], "fallback").await;
         pool.api.next_on("/api/oauth/usage", answer);
-        let trunkline = crate::support::trunkline().config(&pool.config()).start().await.unwrap();
+        let trunkline = trunkline().config(&pool.config()).start().await.unwrap();
         let running = Running { pool: &pool, trunkline };
         pool.upstream.event(|event| event.kind == EventKind::ResponseComplete).await.unwrap();
         assert_eq!(running.send(&ask(false)).await.status(), 200);
@@ -189,7 +189,7 @@ async fn polls_that_are_limited_or_forbidden_say_nothing_of_the_credential() {
 async fn a_token_that_a_poll_finds_refused_is_looked_into() {
     let pool = Pool::new(&["a", "b"], "fallback").await;
     pool.api.revoke_access("a");
-    let trunkline = crate::support::trunkline().config(&pool.config()).start().await.unwrap();
+    let trunkline = trunkline().config(&pool.config()).start().await.unwrap();
     let running = Running { pool: &pool, trunkline };
     running.state("a", "unavailable: refused by the provider").await;
     assert_eq!(running.send(&ask(false)).await.status(), 200);
@@ -247,4 +247,27 @@ async fn what_is_wrong_costs_itself_alone() {
     running.state("a", "usable").await;
     let text = running.status_text().await;
     assert!(text.contains("impossible values of the provider's ignored"), "{text}");
+}
+
+#[tokio::test]
+async fn the_status_tells_local_times() {
+    if !std::path::Path::new("/usr/share/zoneinfo/Asia/Tokyo").exists() {
+        println!("left out: this machine knows no time zones by name");
+        return;
+    }
+    let pool = Pool::new(&["a"], "fallback").await;
+    let running = pool.start().await;
+    let status = running.service_status().await;
+    let resets = status["credentials"][0]["windows"][0]["resets_at"].as_i64().unwrap();
+    let file = running.trunkline.home().path().join("trunkline.json").display().to_string();
+    for (zone, utc, hours) in
+        [("Asia/Tokyo", false, 9), ("JST-9", false, 9), ("Asia/Tokyo", true, 0), ("UTC", false, 0)]
+    {
+        let mut args = vec!["status", "-c", &file];
+        args.extend(utc.then_some("--utc"));
+        let text = trunkline().args(args).env("TZ", zone).run().await.unwrap().stdout.join("\n");
+        let zone_of_test = jiff::tz::TimeZone::fixed(jiff::tz::Offset::constant(hours));
+        let at = jiff::Timestamp::from_second(resets).unwrap().to_zoned(zone_of_test).strftime("%H:%M");
+        assert!(text.contains(&format!("resets {at}")), "{at} in {zone}: {text}");
+    }
 }

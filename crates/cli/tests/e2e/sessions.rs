@@ -278,3 +278,47 @@ async fn a_session_of_a_large_pool_is_rebalanced_when_there_is_reason_to() {
     assert_ne!(moved, 7);
     assert_eq!(served_by(&running, "s").await, moved);
 }
+
+#[tokio::test]
+async fn a_large_pool_is_picked_from_by_every_strategy() {
+    let labels: Vec<String> = (0..20).map(|nth| format!("a{nth}")).collect();
+    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    for strategy in ["round_robin", "random", "fallback", "least_used"] {
+        let mut pool = Pool::new(&labels, strategy).await;
+        pool.log_level = "info";
+        // The first is for another user, and the second serves other models.
+        pool.credential("a0", json!({ "users": ["bob"] }));
+        pool.credential("a1", json!({ "models": ["*opus*"] }));
+        let users = json!([
+            { "name": "alice", "token": USER_TOKEN, "credential": "pool" },
+            { "name": "bob", "token": "bob", "credential": "pool" },
+        ]);
+        pool.service(json!({ "users": users }));
+        // The third is at its limit.
+        pool.api.set_limits("a2", Limits::seven_day_rejected());
+        let running = pool.start().await;
+        let mut homes = Vec::new();
+        for nth in 0..20 {
+            let session = format!("s{nth}");
+            let home = served_by(&running, &session).await;
+            assert!(home > 2, "{strategy}: {home}");
+            assert_eq!(served_by(&running, &session).await, home, "{strategy}: it stays");
+            homes.push(home);
+        }
+        let expected: Vec<usize> = match strategy {
+            "fallback" => vec![3; 20],
+            "round_robin" => (3..20).chain(3..6).collect(),
+            _ => homes.clone(),
+        };
+        assert_eq!(homes, expected, "{strategy}");
+        homes.sort_unstable();
+        homes.dedup();
+        // Chance does not put twenty sessions on two of seventeen accounts; least_used spreads them evenly.
+        let spread = match strategy {
+            "fallback" => 1..=1,
+            "random" => 3..=17,
+            _ => 17..=17,
+        };
+        assert!(spread.contains(&homes.len()), "{strategy}: {homes:?}");
+    }
+}

@@ -1,34 +1,29 @@
 //! The order of a pool under `least_used`, kept up to date piece by piece, so that picking from a thousand credentials costs no
 //! more than picking from ten.
 //!
-//! What [`select`](super::select) would find is found here for requests that are like any other: without a session, or with a
-//! new one, that have not been tried yet. What depends on the request beyond that ([`Ranking::best`] gives `None`) is for
-//! `select`. Scores change slowly with time, so that the order is made anew once in [`MAX_AGE`]; whoever picks brings the best
-//! one up to date first, so that what is picked is usable for certain, and at worst the second best by a breath.
+//! What [`select`](super::select) would find is found here for requests that are bound to nothing and have not been tried yet. In the
+//! order stand all members that are usable at all; whether one serves this request is asked when its turn comes
+//! ([`Ranking::find`]). Scores change slowly with time, so that the order is made anew once in [`MAX_AGE`]; whoever picks brings
+//! the best one up to date first, so that what is picked is usable for certain, and at worst the second best by a breath.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use super::{Candidate, CredentialKind, Fact, RequestFacts, Scope, Standing, Strategy, Transport};
+use super::{Candidate, RequestFacts, Standing, Strategy, Transport};
 
 /// How old the order may be.
 pub const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// How many members are looked at for one request, before all of them are.
+const LOOKS: usize = 16;
 
 /// The order of a pool.
 #[derive(Debug)]
 pub struct Ranking {
     order: BTreeSet<Rank>,
-    places: Vec<Place>,
-    /// Members that not every request may have.
-    particular: usize,
+    /// Where each member stands in it.
+    ranks: Vec<Option<Rank>>,
     made_at: Option<SystemTime>,
-}
-
-/// What is known of one member.
-#[derive(Debug, Clone, Copy, Default)]
-struct Place {
-    rank: Option<Rank>,
-    is_particular: bool,
 }
 
 /// Where a member stands. The best comes first.
@@ -44,8 +39,7 @@ struct Rank {
 impl Ranking {
     /// The order of a pool of which nothing is known.
     pub fn new(members: usize) -> Self {
-        let places = vec![Place::default(); members];
-        Self { order: BTreeSet::new(), places, particular: 0, made_at: None }
+        Self { order: BTreeSet::new(), ranks: vec![None; members], made_at: None }
     }
 
     /// Whether every member was brought up to date within [`MAX_AGE`].
@@ -60,26 +54,50 @@ impl Ranking {
 
     /// Brings the member at `place` up to date. `sessions`: how many are bound to it.
     pub fn update(&mut self, place: usize, candidate: &Candidate<'_>, sessions: usize, now: SystemTime) {
-        let Some(known) = self.places.get_mut(place) else { return };
-        let is_particular = is_particular(candidate, now);
+        let Some(known) = self.ranks.get_mut(place) else { return };
         let rank = rank(place, candidate, sessions, now);
-        let before = std::mem::replace(known, Place { rank, is_particular });
-        self.particular = self.particular + usize::from(is_particular) - usize::from(before.is_particular);
-        if before.rank != rank {
-            if let Some(before) = before.rank {
+        let before = std::mem::replace(known, rank);
+        if before != rank {
+            if let Some(before) = before {
                 self.order.remove(&before);
             }
             self.order.extend(rank);
         }
     }
 
-    /// The place of the best member. `None`: none is usable, or it depends on the request.
-    pub fn best(&self) -> Option<usize> {
-        (self.particular == 0).then(|| self.order.first().map(|rank| rank.place)).flatten()
+    /// The place of the best member that serves `request`, each brought up to date before it is taken. `with` calls what it is
+    /// given with the member at a place and how many sessions are bound to it. `None`: a few looks do not tell.
+    pub fn find(
+        &mut self,
+        request: &RequestFacts<'_>,
+        now: SystemTime,
+        mut with: impl FnMut(usize, &mut dyn FnMut(&Candidate<'_>, usize)),
+    ) -> Option<usize> {
+        let mut passed = 0;
+        for _ in 0..LOOKS {
+            let place = self.nth(passed)?;
+            let mut serves = false;
+            with(place, &mut |candidate, sessions| {
+                self.update(place, candidate, sessions, now);
+                let standing = super::standing(candidate, Strategy::LeastUsed, request, false, now);
+                serves = standing.is_usable() && !request.tried.contains(&candidate.id);
+            });
+            match self.nth(passed) == Some(place) {
+                true if serves => return Some(place),
+                true => passed += 1,
+                // It has fallen behind another.
+                false => {}
+            }
+        }
+        None
+    }
+
+    fn nth(&self, nth: usize) -> Option<usize> {
+        self.order.iter().nth(nth).map(|rank| rank.place)
     }
 }
 
-/// A request like any other.
+/// A request that any member may serve.
 const PLAIN: RequestFacts<'_> = RequestFacts {
     user: None,
     allows_external: true,
@@ -92,25 +110,9 @@ const PLAIN: RequestFacts<'_> = RequestFacts {
     has_awaited_refresh: false,
 };
 
-fn is_particular(candidate: &Candidate<'_>, now: SystemTime) -> bool {
-    let is_of_some_models = |fact: &Fact| {
-        matches!(
-            fact,
-            Fact::RateLimited { scope: Scope::ModelFamily(_), .. }
-                | Fact::Capped { scope: Scope::ModelFamily(_), .. }
-        )
-    };
-    candidate.kind == CredentialKind::External
-        || candidate.users.is_some()
-        || !candidate.models.is_empty()
-        || candidate
-            .facts
-            .iter()
-            .any(|fact| is_of_some_models(fact) && fact.until().is_none_or(|until| until > now))
-}
-
 fn rank(place: usize, candidate: &Candidate<'_>, sessions: usize, now: SystemTime) -> Option<Rank> {
-    let costs_extra = match super::standing(candidate, Strategy::LeastUsed, &PLAIN, false, now) {
+    let for_anybody = Candidate { users: None, ..*candidate };
+    let costs_extra = match super::standing(&for_anybody, Strategy::LeastUsed, &PLAIN, false, now) {
         Standing::Usable => false,
         Standing::UsableAtCost => true,
         _ => return None,
@@ -136,7 +138,7 @@ mod tests {
     use super::*;
     use crate::availability::BlockReason;
     use crate::ids::CredentialId;
-    use crate::selection::{ModelFamily, Window};
+    use crate::selection::{CredentialKind, Fact, ModelFamily, Scope, Window};
     use crate::sessions::SessionTable;
 
     fn at(seconds: f64) -> SystemTime {
@@ -159,6 +161,7 @@ mod tests {
             ),
             changed in prop::collection::vec((any::<prop::sample::Index>(), 0.0..110.0_f64), 0..10),
             weights in prop::collection::vec(0.5..20.0_f64, 40),
+            is_opus: bool,
         ) {
             let now = at(0.0);
             let facts: Vec<Vec<Fact>> = members
@@ -169,14 +172,16 @@ mod tests {
                     match what {
                         0 => vec![Fact::Blocked { reason: BlockReason::Burst, until }],
                         1 => vec![limit(Scope::All)],
-                        2 if members.len() % 7 == 0 => {
-                            vec![limit(Scope::ModelFamily(ModelFamily { name: "opus".into(), models: vec![] }))]
+                        2 => {
+                            let models = vec!["*opus*".to_owned()];
+                            vec![limit(Scope::ModelFamily(ModelFamily { name: "opus".into(), models }))]
                         }
                         3 => vec![Fact::Blocked { reason: BlockReason::PollFailed, until }],
                         _ => Vec::new(),
                     }
                 })
                 .collect();
+            let (others, sonnets) = (&["bob".to_owned()][..], &["*sonnet*".to_owned()][..]);
             let mut candidates: Vec<Candidate<'_>> = members
                 .iter()
                 .zip(&facts)
@@ -185,9 +190,9 @@ mod tests {
                 .map(|(place, ((&(week, hours, reset, is_key, _, _), facts), weight))| Candidate {
                     id: CredentialId(u32::try_from(place).unwrap()),
                     tag: "x",
+                    users: (place % 5 == 0).then_some(others),
+                    models: if place % 7 == 0 { sonnets } else { &[] },
                     kind: if is_key { CredentialKind::ApiKey } else { CredentialKind::Login },
-                    users: None,
-                    models: &[],
                     weight: *weight,
                     weight_is_set: false,
                     weekly: WindowUse::new(99.0, Some(week), Some(at(f64::from(reset) * 3_600.0))),
@@ -197,7 +202,7 @@ mod tests {
                 })
                 .collect();
             let mut ranking = Ranking::new(candidates.len());
-            prop_assert!(!ranking.is_current(now) && ranking.best().is_none());
+            prop_assert!(!ranking.is_current(now) && ranking.nth(0).is_none());
             for (place, candidate) in candidates.iter().enumerate() {
                 ranking.update(place, candidate, 0, now);
             }
@@ -212,12 +217,20 @@ mod tests {
             let pool = Pool {
                 strategy: super::Strategy::LeastUsed, rebalance_threshold: 0.0, candidates: &candidates, last_picked: None,
             };
-            let found = select(&pool, &PLAIN, &SessionTable::new(), now, 0);
-            let usable = found.assessed.iter().any(|one| one.standing.is_usable());
-            match (ranking.best(), &found.outcome) {
+            let model = Some(if is_opus { "claude-opus-4-8" } else { "claude-sonnet-5" });
+            let request = RequestFacts { user: Some("alice"), model, ..PLAIN };
+            let table = SessionTable::new();
+            let found = select(&pool, &request, &table, now, 0);
+            let mut looks = 0;
+            let best = ranking.find(&request, now, |place, look| {
+                looks += 1;
+                look(&candidates[place], 0);
+            });
+            let usable = found.assessed.iter().filter(|one| one.standing.is_usable()).count();
+            match (best, &found.outcome) {
                 (Some(best), Outcome::Picked(pick)) => prop_assert_eq!(candidates[best].id, pick.credential),
                 (Some(best), other) => prop_assert!(false, "{best} is usable, and {other:?}"),
-                (None, _) => prop_assert!(!usable || candidates.iter().any(|one| is_particular(one, now))),
+                (None, _) => prop_assert!(usable == 0 || looks == LOOKS),
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use trunkline_core::glob;
 use trunkline_core::selection::{
-    Ranking, Transport, by_place, is_usable, rebalances, stays_with, stays_without_a_look,
+    Candidate, Ranking, RequestFacts, by_place, is_usable, rebalances, stays_with, stays_without_a_look,
 };
 use trunkline_core::sessions::SessionTable;
 
@@ -15,9 +15,6 @@ use super::asked::Asked;
 use super::attempt::Tries;
 use super::pool::{ORDERED_FROM, Order, Pool, Seen};
 use super::select::Selected;
-
-/// How many that seem to be the best one after the other are brought up to date, before all of them are looked at.
-const LOOKS: usize = 4;
 
 impl Service {
     /// What is selected for a request that has not been tried yet, if a few looks are enough to tell.
@@ -77,9 +74,6 @@ impl Service {
     /// that stays unless another credential is used much less.
     fn the_best_one(&self, asked: &Asked, now: SystemTime) -> Option<Selected> {
         let (pool, order) = (&asked.pool, asked.pool.order.as_ref()?);
-        if asked.needs_api_key || asked.transport != Transport::Http {
-            return None;
-        }
         let mut ranking = order.ranking.lock().unwrap_or_else(PoisonError::into_inner);
         let mut table = self.settings.bindings.table();
         let request = asked.facts(&[], false);
@@ -95,7 +89,7 @@ impl Service {
         if own.as_ref().is_some_and(|own| !stays(own)) {
             return None;
         }
-        let place = best_place(pool, order, &mut ranking, &table, now)?;
+        let place = best_place(pool, order, &mut ranking, &table, &request, now)?;
         let best = pool.members().get(place)?;
         if let (Some(own), Some(session)) = (own, &asked.session) {
             let best = Seen::new(best, now);
@@ -148,12 +142,13 @@ impl Service {
     }
 }
 
-/// The place of the best one, brought up to date.
+/// The place of the best one that serves the request, brought up to date.
 fn best_place(
     pool: &Pool,
     order: &Order,
     ranking: &mut Ranking,
     table: &SessionTable,
+    request: &RequestFacts<'_>,
     now: SystemTime,
 ) -> Option<usize> {
     let is_current = ranking.is_current(now);
@@ -166,16 +161,24 @@ fn best_place(
         (0..pool.members().len()).for_each(|place| bring_up_to_date(pool, ranking, table, place, now));
         ranking.on_made(now);
     }
-    (0..LOOKS).find_map(|_| {
-        let place = ranking.best()?;
-        bring_up_to_date(pool, ranking, table, place, now);
-        (ranking.best() == Some(place)).then_some(place)
-    })
+    ranking.find(request, now, |place, look| look_at(pool, table, place, now, look))
 }
 
 fn bring_up_to_date(pool: &Pool, ranking: &mut Ranking, table: &SessionTable, place: usize, now: SystemTime) {
+    look_at(pool, table, place, now, &mut |candidate, sessions| {
+        ranking.update(place, candidate, sessions, now);
+    });
+}
+
+/// Calls `look` with the member at a place and how many sessions are bound to it.
+fn look_at(
+    pool: &Pool,
+    table: &SessionTable,
+    place: usize,
+    now: SystemTime,
+    look: &mut dyn FnMut(&Candidate<'_>, usize),
+) {
     if let Some(member) = pool.members().get(place) {
-        let seen = Seen::new(member, now);
-        ranking.update(place, &seen.candidate(), table.bound_to(member.id()), now);
+        look(&Seen::new(member, now).candidate(), table.bound_to(member.id()));
     }
 }
