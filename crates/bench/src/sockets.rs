@@ -1,11 +1,12 @@
 //! What relaying a WebSocket costs: Trunkline beside a relay that is the library and nothing else, message by message
 //! there and back.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -17,7 +18,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
 
 use crate::args::{BareArgs, SocketsArgs};
-use crate::host::ProcessTree;
+use crate::host::{Cores, ProcessTree, command};
 use crate::number::float;
 
 /// Lengths of messages, in bytes.
@@ -124,8 +125,9 @@ fn free_address() -> anyhow::Result<SocketAddr> {
 }
 
 fn start(program: &Path, arguments: &[&str], address: SocketAddr, path: &str) -> anyhow::Result<Relay> {
-    let child = Command::new(program)
-        .args(arguments)
+    // One thread each: the library has no more, and Trunkline has as many as cores.
+    let words = std::iter::once(program.as_os_str()).chain(arguments.iter().map(OsStr::new));
+    let child = command(Cores::detect()?.proxy_prefix(), words)?
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

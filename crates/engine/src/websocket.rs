@@ -33,7 +33,13 @@ const MAX_QUEUED: usize = 64 * 1024;
 
 /// What is read at once where it is not known how much is to come. It is on the stack, so that it costs nothing while
 /// nothing comes.
-const READ: usize = 16 * 1024;
+const READ: usize = 32 * 1024;
+
+/// The same behind a long frame: where another follows, little of it is to be moved.
+const READ_AFTER_LONG: usize = 4 * 1024;
+
+/// As much as this, if it is known to come, is read to where it stays.
+const LONG: usize = 16 * 1024;
 
 /// Least by which the buffer of a long message grows: by its stated length alone nobody gets memory.
 const GROWTH: usize = 64 * 1024;
@@ -190,16 +196,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let io = Pin::new(&mut self.io);
         let missing = self.reader.missing();
-        let buffer: &mut BytesMut = self.reader.buffer();
-        if missing > READ {
+        if missing > LONG {
+            let buffer: &mut BytesMut = self.reader.buffer();
             buffer.reserve(missing.min(GROWTH.max(buffer.len())));
             let room = missing.min(buffer.capacity() - buffer.len());
             return poll_read_buf(io, context, &mut buffer.limit(room));
         }
+        #[expect(
+            clippy::large_stack_arrays,
+            reason = "a worker's stack has room for it, and nothing is written to it"
+        )]
         let mut scratch = [const { MaybeUninit::uninit() }; READ];
-        let mut read = ReadBuf::uninit(&mut scratch);
+        let most = if self.reader.was_long() { READ_AFTER_LONG } else { READ };
+        let mut read = ReadBuf::uninit(scratch.get_mut(..most).unwrap_or_default());
         ready!(io.poll_read(context, &mut read))?;
-        buffer.extend_from_slice(read.filled());
+        self.reader.buffer().extend_from_slice(read.filled());
         Poll::Ready(Ok(read.filled().len()))
     }
 

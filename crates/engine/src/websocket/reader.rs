@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data as Kind, OpCode};
 
 use super::mask;
-use super::{Data, MAX_MESSAGE, Role};
+use super::{Data, LONG, MAX_MESSAGE, Role};
 
 /// Longest payload of a control frame (RFC 6455, 5.5).
 pub(super) const MAX_CONTROL: usize = 125;
@@ -43,6 +43,7 @@ pub(super) struct Reader {
     /// The head of a frame whose payload has not come whole.
     frame: Option<(FrameHeader, usize)>,
     joined: Option<Joined>,
+    was_long: bool,
 }
 
 /// A message whose last fragment has not come.
@@ -56,12 +57,17 @@ struct Joined {
 
 impl Reader {
     pub(super) fn new(role: Role, read: Bytes) -> Self {
-        Self { role, buffer: read.into(), frame: None, joined: None }
+        Self { role, buffer: read.into(), frame: None, joined: None, was_long: false }
     }
 
     /// Where bytes go that are read.
     pub(super) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
+    }
+
+    /// Whether the last frame was a long one.
+    pub(super) fn was_long(&self) -> bool {
+        self.was_long
     }
 
     /// How many bytes are missing of the frame that has begun; 0: that is not known.
@@ -110,6 +116,7 @@ impl Reader {
             return Err(protocol("a frame is masked against the rules"));
         }
         let length = usize::try_from(length).unwrap_or(usize::MAX);
+        self.was_long = length > LONG;
         match header.opcode {
             OpCode::Control(_) if !header.is_final || length > MAX_CONTROL => {
                 return Err(protocol("a control frame in pieces, or too long"));

@@ -13,8 +13,11 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data as K
 use super::mask::{self, Masks};
 use super::{Data, Role};
 
-/// Longest payload that is copied to stand behind its head.
+/// Longest payload that is copied to stand behind its head, together with others.
 const SMALL: usize = 4 * 1024;
+
+/// How much of small frames stands together.
+const TOGETHER: usize = 16 * 1024;
 
 /// Longest head of a frame.
 const MAX_HEAD: usize = 14;
@@ -28,6 +31,8 @@ pub(super) struct Writer {
     /// Of a client.
     masks: Option<Masks>,
     pieces: VecDeque<Bytes>,
+    /// Small frames behind the pieces.
+    small: BytesMut,
     queued: usize,
     /// Whether something was written that may lie in a buffer below.
     is_dirty: bool,
@@ -36,7 +41,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(role: Role) -> Self {
         let masks = (role == Role::Client).then(Masks::default);
-        Self { masks, pieces: VecDeque::new(), queued: 0, is_dirty: false }
+        Self { masks, pieces: VecDeque::new(), small: BytesMut::new(), queued: 0, is_dirty: false }
     }
 
     /// Bytes that have not been written.
@@ -64,18 +69,28 @@ impl Writer {
         let mask = self.masks.as_mut().map(Masks::next);
         let header = FrameHeader { is_final: true, rsv1: false, rsv2: false, rsv3: false, opcode, mask };
         let is_small = payload.len() <= SMALL;
-        let mut head = BytesMut::with_capacity(MAX_HEAD + if is_small { payload.len() } else { 0 });
+        let before = self.small.len();
+        let room = MAX_HEAD + if is_small { payload.len() } else { 0 };
+        if self.small.capacity().saturating_sub(before) < room {
+            // Where one waits already, there may be more.
+            self.small.reserve(if before == 0 { room } else { TOGETHER.max(room) });
+        }
         // Writing into memory does not fail.
-        let _ = header.format(payload.len() as u64, &mut (&mut head).writer());
+        let _ = header.format(payload.len() as u64, &mut (&mut self.small).writer());
         if is_small {
-            let from = head.len();
-            head.extend_from_slice(&payload);
-            if let (Some(mask), Some(copied)) = (mask, head.get_mut(from..)) {
+            let from = self.small.len();
+            self.small.extend_from_slice(&payload);
+            if let (Some(mask), Some(copied)) = (mask, self.small.get_mut(from..)) {
                 mask::apply(copied, mask);
             }
-            return self.push(head.freeze());
         }
-        self.push(head.freeze());
+        self.queued += self.small.len().saturating_sub(before);
+        if !is_small || self.small.len() >= TOGETHER {
+            self.end_small();
+        }
+        if is_small {
+            return;
+        }
         let Some(mask) = mask else { return self.push(payload) };
         // In place, unless somebody else still has it.
         let mut masked = payload.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
@@ -88,12 +103,22 @@ impl Writer {
         self.pieces.push_back(piece);
     }
 
+    /// Has what is small stand among the pieces.
+    fn end_small(&mut self) {
+        if !self.small.is_empty() {
+            self.pieces.push_back(std::mem::take(&mut self.small).freeze());
+        }
+    }
+
     pub(super) fn poll_flush<T: AsyncWrite>(
         &mut self,
         mut io: Pin<&mut T>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while !self.pieces.is_empty() {
+        while self.queued > 0 {
+            if self.pieces.is_empty() {
+                self.end_small();
+            }
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let mut count = 0;
             for (slice, piece) in slices.iter_mut().zip(&self.pieces) {

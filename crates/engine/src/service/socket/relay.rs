@@ -94,6 +94,14 @@ pub(super) enum Flow {
     Ended(Event),
 }
 
+/// What an event leaves to do that may have to be waited for. Most leave nothing.
+enum Rest {
+    Done(Flow),
+    Signal(Signal),
+    Create(Box<Create>, Data),
+    Told(UpstreamEvent, Data),
+}
+
 impl Relay {
     pub(super) fn new(start: Start, client: Upgraded, upstream: WebSocket<Stream>) -> Box<Self> {
         let Start {
@@ -151,7 +159,10 @@ impl Relay {
         }
         while matches!(flow, Flow::On) {
             let event = std::future::poll_fn(|context| self.poll_event(context)).await;
-            flow = Box::pin(self.on_event(event)).await;
+            flow = match self.on_event(event) {
+                Rest::Done(flow) => flow,
+                rest => Box::pin(self.on_rest(rest)).await,
+            };
         }
         // Rare, and larger than what waits.
         Box::pin(self.end(flow)).await;
@@ -196,20 +207,32 @@ impl Relay {
         }
     }
 
-    async fn on_event(&mut self, event: Event) -> Flow {
+    fn on_event(&mut self, event: Event) -> Rest {
         if let Event::Client(incoming) | Event::Upstream(incoming) = &event
             && *incoming != Incoming::Pong
         {
             self.turns.on_frame(Instant::now());
         }
         match event {
-            Event::Signal(signal) => self.on_signal(signal).await,
-            Event::Time => self.on_time(),
-            Event::Client(Incoming::Message(data)) => self.on_client(data).await,
-            Event::Upstream(Incoming::Message(data)) => self.on_upstream(data).await,
+            Event::Signal(signal) => Rest::Signal(signal),
+            Event::Time => Rest::Done(self.on_time()),
+            Event::Client(Incoming::Message(data)) => self.on_client(data),
+            Event::Upstream(Incoming::Message(data)) => match self.facts.read_upstream(&data.bytes) {
+                event @ UpstreamEvent::Output => Rest::Done(self.pass(event, data)),
+                event => Rest::Told(event, data),
+            },
             Event::Client(Incoming::Ping | Incoming::Pong)
-            | Event::Upstream(Incoming::Ping | Incoming::Pong) => Flow::On,
-            ended => Flow::Ended(ended),
+            | Event::Upstream(Incoming::Ping | Incoming::Pong) => Rest::Done(Flow::On),
+            ended => Rest::Done(Flow::Ended(ended)),
+        }
+    }
+
+    async fn on_rest(&mut self, rest: Rest) -> Flow {
+        match rest {
+            Rest::Done(flow) => flow,
+            Rest::Signal(signal) => self.on_signal(signal).await,
+            Rest::Create(create, data) => self.on_create(&create, data).await,
+            Rest::Told(event, data) => self.on_upstream(event, data).await,
         }
     }
 
@@ -262,19 +285,16 @@ impl Relay {
 
     // --- from the client ---
 
-    async fn on_client(&mut self, data: Data) -> Flow {
+    fn on_client(&mut self, data: Data) -> Rest {
         match self.facts.read_client(&data.bytes) {
-            ClientMessage::Other => {
-                self.upstream.send(data);
-                Flow::On
-            }
+            ClientMessage::Other => self.upstream.send(data),
             ClientMessage::Unreadable => {
                 let message = "the message is no JSON object that can be read in one way only";
                 self.tell_fault(&Fault::new(FaultKind::InvalidRequest, message));
-                Flow::On
             }
-            ClientMessage::Create(create) => self.on_create(&create, data).await,
+            ClientMessage::Create(create) => return Rest::Create(create, data),
         }
+        Rest::Done(Flow::On)
     }
 
     async fn on_create(&mut self, create: &Create, data: Data) -> Flow {
@@ -364,8 +384,7 @@ impl Relay {
 
     // --- from the provider ---
 
-    async fn on_upstream(&mut self, data: Data) -> Flow {
-        let event = self.facts.read_upstream(&data.bytes);
+    async fn on_upstream(&mut self, event: UpstreamEvent, data: Data) -> Flow {
         match event {
             UpstreamEvent::Limits | UpstreamEvent::Metadata => self.observe(&data).await,
             UpstreamEvent::Error | UpstreamEvent::Failed if self.turn.is_some() => {
