@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, ensure};
 use trunkline_core::ids::{CredentialId, ServiceId, UserId};
 use trunkline_core::selection::{
-    Candidate, CredentialKind, Outcome, Pool, Ranking, RequestFacts, Strategy, Transport, WindowUse, select,
-    stays_with,
+    Candidate, CredentialKind, Outcome, Pool, Ranking, RequestFacts, Strategy, Transport, WindowUse,
+    by_place, is_usable, select, stays_with,
 };
 use trunkline_core::sessions::{PoolScope, SessionKey, SessionTable};
 
@@ -29,19 +29,22 @@ const BATCH: u32 = 100;
 /// Prints a table.
 pub(crate) fn report() -> anyhow::Result<String> {
     let mut text = String::from(
-        "| credentials | sessions | a session goes on, ns | by the order that is kept, ns | by a look at all, ns |\n\
-         |---|---|---|---|---|\n",
+        "| credentials | sessions | a session goes on, ns | by the order that is kept, ns | by the places, ns | by a look at all, ns |\n\
+         |---|---|---|---|---|---|\n",
     );
     for credentials in CREDENTIALS {
         for sessions in SESSIONS {
-            let [bound, ordered, all] = measure(credentials, sessions)?;
-            writeln!(text, "| {credentials} | {sessions} | {bound:.0} | {ordered:.0} | {all:.0} |")?;
+            let [bound, ordered, placed, all] = measure(credentials, sessions)?;
+            writeln!(
+                text,
+                "| {credentials} | {sessions} | {bound:.0} | {ordered:.0} | {placed:.0} | {all:.0} |"
+            )?;
         }
     }
     Ok(text)
 }
 
-fn measure(credentials: u32, sessions: u32) -> anyhow::Result<[f64; 3]> {
+fn measure(credentials: u32, sessions: u32) -> anyhow::Result<[f64; 4]> {
     let now = SystemTime::now();
     let candidates: Vec<_> = (0..credentials).map(|n| candidate(n, now)).collect();
     let pool = Pool {
@@ -85,6 +88,14 @@ fn measure(credentials: u32, sessions: u32) -> anyhow::Result<[f64; 3]> {
         }
         ranking.best().map(drop)
     })?;
+    let mut last = 0;
+    let placed = time(|| {
+        let now = SystemTime::now();
+        let (strategy, request) = (Strategy::RoundRobin, request(None));
+        let may = |candidate: &Candidate<'_>| is_usable(candidate, strategy, &request, false, now);
+        last = by_place(strategy, candidates.len(), Some(last), 0, |at| candidates.get(at).is_some_and(may))?;
+        Some(())
+    })?;
     let all = time(|| match select(&pool, &request(None), &table, now, 0).outcome {
         Outcome::Picked(pick) => {
             black_box(pick);
@@ -92,7 +103,7 @@ fn measure(credentials: u32, sessions: u32) -> anyhow::Result<[f64; 3]> {
         }
         _ => None,
     })?;
-    Ok([bound, ordered, all])
+    Ok([bound, ordered, placed, all])
 }
 
 /// Nanoseconds for each call.

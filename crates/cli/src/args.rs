@@ -46,6 +46,9 @@ pub(crate) enum Command {
         /// Show a line for each change of a credential's state as it happens, until interrupted
         #[arg(long, conflicts_with = "watch")]
         follow: bool,
+        /// Tell times in UTC instead of local time
+        #[arg(long)]
+        utc: bool,
     },
     /// Check a configuration without starting, and report every problem
     Check {

@@ -70,13 +70,13 @@ impl Failure {
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Serve { config, listen, no_watch } => serve::run(config.file, listen, !no_watch),
-        Command::Status { config, data_directory, json, watch, follow } => {
+        Command::Status { config, data_directory, json, watch, follow, utc } => {
             let manner = match (watch, follow) {
                 (_, true) => status::Manner::Follow,
                 (true, _) => status::Manner::Watch,
                 _ => status::Manner::Once,
             };
-            status::run(config.file, data_directory, json, manner)
+            status::run(config.file, data_directory, json, manner, utc)
         }
         Command::Check { config } => check::run(config.file),
         Command::Doctor { config, offline, json } => doctor::run(config.file, offline, json),

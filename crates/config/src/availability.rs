@@ -33,7 +33,6 @@ const MISSING: &[Missing] = &[
     Field("credential_api_key", "usages_path"),
     Field("user", "external_credential"),
     Field("user", "limits"),
-    Field("user", "peer"),
 ];
 
 /// Reports each use, in `record` and in everything below it, of what is missing.

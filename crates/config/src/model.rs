@@ -218,6 +218,8 @@ pub struct User {
     pub wait_for_capacity: Option<Duration>,
     /// Whether the user may ask how a credential was picked.
     pub explain: bool,
+    /// Whether another instance stands behind the user.
+    pub is_peer: bool,
 }
 
 /// Whether fast mode, which costs its account extra usage, may be asked for.

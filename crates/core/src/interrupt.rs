@@ -50,7 +50,8 @@ pub fn interrupt(fact: &Fact, phase: Phase) -> Interrupt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::selection::{BlockReason, ModelFamily, Window};
+    use crate::availability::BlockReason;
+    use crate::selection::{ModelFamily, Window};
 
     #[test]
     fn who_is_interrupted_by_what() {

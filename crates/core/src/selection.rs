@@ -4,6 +4,7 @@
 //! state, the session table, the request, the time and a random number. It changes nothing: what is to be done about the
 //! session's binding is part of what it gives. The simulator runs the same code.
 
+mod by_place;
 mod candidate;
 mod explanation;
 mod no_candidate;
@@ -14,14 +15,16 @@ mod strategy;
 
 use std::time::SystemTime;
 
+pub use by_place::{LOOKS, by_place, is_usable};
 pub use candidate::{Candidate, CredentialKind, Pool, RequestFacts, Strategy, Transport, WindowUse};
 pub use explanation::{Explained, Explanation, MAX_EXPLANATION};
 pub use no_candidate::{Counts, MAX_REASONS, NoCandidate, WhyNone};
 pub use pick::{BindingChange, Pick, PickReason, moves_binding};
 pub use ranking::{MAX_AGE, Ranking};
-pub use state::{BlockReason, Fact, ModelFamily, Scope, Window};
+pub use state::{Fact, ModelFamily, Scope, Window};
 pub use strategy::score;
 
+use crate::availability::BlockReason;
 use crate::glob;
 use crate::ids::CredentialId;
 use crate::sessions::{Binding, PoolScope, SessionTable};
@@ -164,6 +167,16 @@ pub fn stays_without_a_look(strategy: Strategy, rebalance_threshold: f64) -> boo
     }
 }
 
+/// Whether the sessions of `own` are to go to `best`, which is the one that `least_used` would pick. A `threshold` of 0: never.
+pub fn rebalances(own: &Candidate<'_>, best: &Candidate<'_>, threshold: f64, now: SystemTime) -> bool {
+    let (own_use, best_use) = (own.weekly.at(now).effective, best.weekly.at(now).effective);
+    own.id != best.id && exceeds(own_use - best_use, own.sound_weight(), threshold)
+}
+
+fn exceeds(difference: f64, weight: f64, threshold: f64) -> bool {
+    threshold > 0.0 && difference > threshold / weight
+}
+
 fn none(
     pool: &Pool<'_>,
     assessed: &[Assessment<'_>],
@@ -203,7 +216,7 @@ fn stays(
     if pool.strategy == Strategy::LeastUsed && pool.rebalance_threshold > 0.0 && request.tried.is_empty() {
         let best = strategy::least_used(assessed, Standing::Usable).filter(|best| best.credential != bound);
         if let Some(best) = best
-            && own.weekly.effective - best.weekly.effective > pool.rebalance_threshold / own.weight
+            && exceeds(own.weekly.effective - best.weekly.effective, own.weight, pool.rebalance_threshold)
         {
             return Some(Stay::Rebalances { from: bound, to: best.credential });
         }

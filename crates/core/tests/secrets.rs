@@ -102,7 +102,6 @@ const WITHOUT_SECRETS: &[&str] = &[
     // Plain choices and facts of routing.
     "Action",
     "BindingChange",
-    "BlockReason",
     "Counter",
     "CredentialKind",
     "Effect",

@@ -14,6 +14,9 @@ pub struct Failover {
     pub at: SystemTime,
     /// The tag of the credential that failed it.
     pub from: Arc<str>,
+    /// The tag of the credential that it was sent to instead. `None` as long as none was picked, and where the client comes
+    /// again by itself.
+    pub to: Option<Arc<str>>,
     /// The line of the table of failures, or `interrupted`.
     pub reason: &'static str,
     /// The request's id.
@@ -34,6 +37,14 @@ impl Failovers {
         known.1.push_back(failover);
     }
 
+    /// Another credential was picked for a request.
+    pub(crate) fn went_to(&self, request: &str, to: &Arc<str>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(latest) = known.1.iter_mut().rev().find(|known| &*known.request == request) {
+            latest.to.get_or_insert_with(|| Arc::clone(to));
+        }
+    }
+
     /// How many there were since the start, and the latest of them, the last one first.
     pub fn latest(&self) -> (u64, Vec<Failover>) {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,6 +63,7 @@ mod tests {
             failovers.note(Failover {
                 at: SystemTime::UNIX_EPOCH,
                 from: "a".into(),
+                to: None,
                 reason: "burst",
                 request: nth.to_string().into(),
             });
@@ -59,5 +71,29 @@ mod tests {
         let (count, latest) = failovers.latest();
         assert_eq!((count, latest.len()), (REMEMBERED as u64 + 5, REMEMBERED));
         assert_eq!((&*latest[0].request, &*latest[REMEMBERED - 1].request), ("24", "5"));
+    }
+
+    #[test]
+    fn each_step_of_a_request_is_told_where_it_went() {
+        let failovers = Failovers::default();
+        let note = |request: &str, from: &str| {
+            failovers.note(Failover {
+                at: SystemTime::UNIX_EPOCH,
+                from: from.into(),
+                to: None,
+                reason: "burst",
+                request: request.into(),
+            });
+        };
+        note("one", "a");
+        note("two", "a");
+        failovers.went_to("one", &"b".into());
+        note("one", "b");
+        failovers.went_to("one", &"c".into());
+        failovers.went_to("none", &"d".into());
+        let (_, latest) = failovers.latest();
+        let steps: Vec<_> =
+            latest.iter().map(|step| (&*step.request, &*step.from, step.to.as_deref())).collect();
+        assert_eq!(steps, [("one", "b", Some("c")), ("two", "a", None), ("one", "a", Some("b"))]);
     }
 }

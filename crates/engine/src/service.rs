@@ -13,6 +13,7 @@ mod failed;
 mod own;
 mod pool;
 mod select;
+mod shortcut;
 mod show;
 mod socket;
 
@@ -89,6 +90,8 @@ pub struct User {
     pub wait_for_capacity: Option<Duration>,
     /// Whether the user may ask how a credential was picked.
     pub explain: bool,
+    /// Whether another instance stands behind the user (limits.md, *To a peer*).
+    pub is_peer: bool,
 }
 
 /// What a service is made of.

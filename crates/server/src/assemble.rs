@@ -251,5 +251,6 @@ fn user(user: &model::User, service: ServiceId, bindings: &Bindings) -> User {
         passthrough_limits: user.rate_limit_headers == RateLimitHeaders::Passthrough,
         wait_for_capacity: user.wait_for_capacity,
         explain: user.explain,
+        is_peer: user.is_peer,
     }
 }

@@ -3,8 +3,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use trunkline_core::availability::BlockReason;
 use trunkline_core::failure::{Counter, Effect, LimitScope};
-use trunkline_core::selection::{BlockReason, Fact, ModelFamily, Scope, Window, WindowUse};
+use trunkline_core::selection::{Fact, ModelFamily, Scope, Window, WindowUse};
 
 use crate::account::{Told, Used};
 

@@ -107,15 +107,18 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-async fn every_row(protocol: Protocol, is_streamed: bool) {
+async fn every_row(upstream: Protocol, protocol: Protocol, is_streamed: bool) {
     let mut set = JoinSet::new();
     for case in cases() {
         set.spawn(async move {
-            let pool = Pool::new(&["a", "b"], "fallback").await;
+            let pool = match upstream {
+                Protocol::Http1 => Pool::new(&["a", "b"], "fallback").await,
+                Protocol::Http2 => Pool::over_http2(&["a", "b"], "fallback").await,
+            };
             let running = pool.start().await;
             pool.api.next("a", case.script.clone());
             let response = protocol.send(running.addr(), &ask(is_streamed)).await;
-            let what = format!("{} over {protocol:?}: {}", case.name, response.text());
+            let what = format!("{} of {upstream:?} over {protocol:?}: {}", case.name, response.text());
             assert_eq!(response.status(), case.status, "{what}");
             assert_eq!(response.end, Ended::Complete, "{what}");
             assert_eq!(pool.served(), case.asked, "{what}");
@@ -139,23 +142,43 @@ async fn every_row(protocol: Protocol, is_streamed: bool) {
 }
 
 #[tokio::test]
-async fn every_row_over_http1() {
-    every_row(Protocol::Http1, false).await;
+async fn every_row_of_http1_over_http1() {
+    every_row(Protocol::Http1, Protocol::Http1, false).await;
 }
 
 #[tokio::test]
-async fn every_row_over_http1_streamed() {
-    every_row(Protocol::Http1, true).await;
+async fn every_row_of_http1_over_http1_streamed() {
+    every_row(Protocol::Http1, Protocol::Http1, true).await;
 }
 
 #[tokio::test]
-async fn every_row_over_http2() {
-    every_row(Protocol::Http2, false).await;
+async fn every_row_of_http1_over_http2() {
+    every_row(Protocol::Http1, Protocol::Http2, false).await;
 }
 
 #[tokio::test]
-async fn every_row_over_http2_streamed() {
-    every_row(Protocol::Http2, true).await;
+async fn every_row_of_http1_over_http2_streamed() {
+    every_row(Protocol::Http1, Protocol::Http2, true).await;
+}
+
+#[tokio::test]
+async fn every_row_of_http2_over_http1() {
+    every_row(Protocol::Http2, Protocol::Http1, false).await;
+}
+
+#[tokio::test]
+async fn every_row_of_http2_over_http1_streamed() {
+    every_row(Protocol::Http2, Protocol::Http1, true).await;
+}
+
+#[tokio::test]
+async fn every_row_of_http2_over_http2() {
+    every_row(Protocol::Http2, Protocol::Http2, false).await;
+}
+
+#[tokio::test]
+async fn every_row_of_http2_over_http2_streamed() {
+    every_row(Protocol::Http2, Protocol::Http2, true).await;
 }
 
 #[tokio::test]
@@ -391,11 +414,12 @@ async fn a_storm_of_refusals_costs_no_request_more_than_one_hop() {
     }
     let served = pool.served();
     assert_eq!(served[1] + served[2], REQUESTS, "each is answered once: {served:?}");
-    let is_request = |line: &&String| line.contains("trunkline::request");
     let status = running.service_status().await;
     assert_eq!(status["in_flight"], 0);
-    let lines: Vec<_> = running.trunkline.stderr().iter().filter(is_request).cloned().collect();
-    for line in &lines {
+    // The line of a request is written when its answer has ended, or a moment after.
+    let is_request = |line: &str| line.contains("trunkline::request");
+    running.trunkline.nth_stderr_line(REQUESTS, is_request).await.unwrap();
+    for line in running.trunkline.stderr().iter().filter(|line| is_request(line)) {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         assert!(line["attempts"].as_u64().unwrap() <= 2, "{line}");
     }

@@ -107,7 +107,8 @@ async fn the_status_tells_windows_states_sessions_and_failovers() {
     let status = running.service_status().await;
     assert_eq!(status["failovers"], 1);
     let failover = &status["recent_failovers"][0];
-    assert_eq!((&failover["from"], &failover["reason"]), (&json!("a"), &json!("rate_limited")));
+    assert_eq!((&failover["from"], &failover["to"]), (&json!("a"), &json!("b")));
+    assert_eq!(failover["reason"], "rate_limited");
     let credential = |nth: usize| &status["credentials"][nth];
     let window = &credential(0)["windows"][0];
     assert_eq!((&window["window"], &window["used_percent"]), (&json!("5h"), &json!(100.0)));
@@ -120,7 +121,7 @@ async fn the_status_tells_windows_states_sessions_and_failovers() {
         "rate_limited: at its limit (5h), until ",
         "12/99%",
         "1 request went on",
-        "from a: rate_limited",
+        "from a to b: rate_limited",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -216,4 +217,34 @@ async fn values_that_can_be_none_are_ignored_and_counted() {
         running.status(|credentials| credentials[0]["ignored_observations"].as_u64() >= Some(5)).await;
     assert_eq!(credentials[0]["windows"][0], window, "nothing of it counts");
     assert_eq!(credentials[0]["state"], "usable");
+}
+
+/// What limits.md, *Windows*, calls values that are ignored and counted.
+#[tokio::test]
+async fn what_is_wrong_costs_itself_alone() {
+    const HOSTILE: [&str; 10] =
+        ["-0.1", "NaN", "inf", "1e400", "0x1", "12%", "--", "Infinity", "\u{fc}", "0.5, 0.6"];
+    let pool = Pool::new(&["a"], "fallback").await;
+    let running = pool.start().await;
+    let before = running.service_status().await["credentials"][0].clone();
+    assert_eq!(before["ignored_observations"], 0);
+    for (nth, value) in HOSTILE.iter().enumerate() {
+        let script = Script::json(200, &json!({ "type": "message" }))
+            .header("anthropic-ratelimit-unified-5h-utilization", *value)
+            .header("anthropic-ratelimit-unified-7d_opus-utilization", "1")
+            .header("anthropic-ratelimit-unified-7d_opus-reset", *value)
+            .header("anthropic-ratelimit-unified-7d-utilization", format!("0.{}", 40 + nth));
+        pool.api.next("a", script);
+        let response = running.send(&ask(false)).await;
+        assert_eq!(response.status(), 200, "{value}: {}", response.text());
+        // What is wrong costs itself alone: the other window is taken, and the client sees nothing of the rest.
+        let weekly = f64::from(40 + u32::try_from(nth).unwrap());
+        let seen = running.status(|credentials| credentials[0]["windows"][1]["used_percent"] == weekly).await;
+        assert_eq!(seen[0]["windows"][0]["used_percent"], before["windows"][0]["used_percent"], "{value}");
+        assert!(seen[0]["ignored_observations"].as_u64().unwrap() > nth as u64, "{value}: {seen:?}");
+        assert_eq!(response.header("anthropic-ratelimit-unified-5h-utilization"), Some("0.121212"));
+    }
+    running.state("a", "usable").await;
+    let text = running.status_text().await;
+    assert!(text.contains("impossible values of the provider's ignored"), "{text}");
 }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::json;
 use trunkline_testkit::process::Builder;
@@ -11,7 +10,7 @@ use trunkline_testkit::tmp::{ClaudeLogin, read_claude_tokens};
 use trunkline_testkit::{Signal, Trunkline};
 
 use crate::refresh::{Scene, call};
-use crate::support::{Protocol, body, final_refusal, trunkline};
+use crate::support::{Protocol, body, final_refusal, trunkline, with};
 
 const HOURS: i64 = 8 * 3_600;
 
@@ -24,6 +23,11 @@ fn log_in(scene: &Scene, tokens: (Option<String>, Option<String>)) {
         ClaudeLogin::new(tokens.0.unwrap(), tokens.1.unwrap()).write_to(&scene.home.join("made")).unwrap();
     fs::create_dir_all(scene.login.parent().unwrap()).unwrap();
     fs::rename(made, &scene.login).unwrap();
+}
+
+/// The scene's configuration, with a log of everything.
+fn told_all(scene: &Scene) -> serde_json::Value {
+    with(scene.config(), json!({ "log": { "level": "debug" } }))
 }
 
 async fn status(trunkline: &Trunkline) -> u16 {
@@ -115,7 +119,7 @@ async fn the_same_at_the_start() {
 #[tokio::test]
 async fn a_login_that_is_written_in_two_halves_is_not_missed_meanwhile() {
     let scene = Scene::new(HOURS).await;
-    let trunkline = scene.start().await;
+    let trunkline = trunkline().config(&told_all(&scene)).start().await.unwrap();
     let (access, refresh) = scene.api.tokens("a");
     let mut login = ClaudeLogin::new(access.unwrap(), refresh.unwrap()).to_json();
     login["written"] = json!("in place");
@@ -123,7 +127,8 @@ async fn a_login_that_is_written_in_two_halves_is_not_missed_meanwhile() {
     let text = login.to_string();
     let (half, rest) = text.split_at(text.len() / 2);
     fs::write(&scene.login, half).unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // It has looked, and looks again in a moment.
+    trunkline.stderr_line(|line| line.contains("waiting for a login file")).await.unwrap();
     let mut file = fs::File::options().append(true).open(&scene.login).unwrap();
     std::io::Write::write_all(&mut file, rest.as_bytes()).unwrap();
     trunkline.stderr_line(|line| line.contains("login file changed, read again")).await.unwrap();
@@ -275,7 +280,7 @@ async fn on_a_small_disk(scene: &Scene) -> Option<(Trunkline, PathBuf)> {
         ])
         .env("DISK", disk)
         .env("LOGIN", &aside)
-        .config(&scene.config())
+        .config(&told_all(scene))
         .start()
         .await
         .unwrap();
@@ -315,7 +320,7 @@ async fn a_disk_that_is_full_when_the_answer_comes_loses_nothing() {
     // Whatever the file looks like meanwhile, the token in memory is the good one.
     let before = fs::read(disk.join(".credentials.json")).unwrap();
     fs::File::options().write(true).open(disk.join(".credentials.json")).unwrap().set_len(0).unwrap();
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    trunkline.stderr_line(|line| line.contains("what stands in the login file is not used")).await.unwrap();
     assert_eq!(status(&trunkline).await, 200, "{:#?}", trunkline.stderr());
     fs::remove_file(disk.join("filler")).unwrap();
     fs::write(disk.join(".credentials.json"), before).unwrap();

@@ -40,6 +40,10 @@ mod failover_http2;
 #[cfg(test)]
 mod first_run;
 #[cfg(test)]
+mod interrupts;
+#[cfg(test)]
+mod limit_headers;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod login;
@@ -48,9 +52,13 @@ mod login_files;
 #[cfg(test)]
 mod login_locks;
 #[cfg(test)]
+mod out_of_use;
+#[cfg(test)]
 mod outbound;
 #[cfg(test)]
 mod outbound_environment;
+#[cfg(test)]
+mod peers;
 #[cfg(test)]
 mod pool;
 #[cfg(test)]

@@ -189,3 +189,92 @@ async fn a_large_pool_picks_by_the_order_that_it_keeps() {
     // New sessions are spread: each is on an account of its own.
     assert!(pool.served().iter().enumerate().all(|(nth, served)| [7, 13].contains(&nth) || *served <= 1));
 }
+
+/// Twenty accounts, of which nothing is explained in the log: at `debug` all of them would be looked at.
+async fn twenty(strategy: &str) -> Pool {
+    let labels: Vec<String> = (0..20).map(|nth| format!("a{nth}")).collect();
+    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    let mut pool = Pool::new(&labels, strategy).await;
+    pool.log_level = "info";
+    pool
+}
+
+#[tokio::test]
+async fn a_large_pool_goes_round() {
+    let pool = twenty("round_robin").await;
+    let running = pool.start().await;
+    pool.api.set_limits("a3", Limits::five_hour_rejected());
+    let mut homes = Vec::new();
+    for nth in 0..40 {
+        assert_eq!(running.send(&asks_in(&format!("s{nth}"), ask(nth % 2 == 0))).await.status(), 200);
+        homes.push(served_by(&running, &format!("s{nth}")).await);
+    }
+    // Each in its turn; the session of the one that refused went on to the next.
+    let usable: Vec<usize> = (0..20).filter(|nth| *nth != 3).collect();
+    assert_eq!(homes[..3], [0, 1, 2]);
+    assert_eq!(homes[3..20].iter().collect::<Vec<_>>(), usable[3..].iter().chain([&0]).collect::<Vec<_>>());
+    assert!(homes[20..].iter().all(|home| *home != 3), "{homes:?}");
+    assert_eq!(served_by(&running, "s7").await, homes[7], "they stay");
+    // The session whose account is used up moves, and stays where it is then.
+    let label = format!("a{}", homes[7]);
+    pool.api.set_limits(&label, Limits::seven_day_rejected());
+    assert_eq!(running.send(&asks_in("s7", ask(false))).await.status(), 200);
+    running.state(&label, "rate_limited").await;
+    let moved = served_by(&running, "s7").await;
+    assert!(moved != homes[7] && moved != 3, "{moved}");
+    assert_eq!(served_by(&running, "s7").await, moved);
+}
+
+#[tokio::test]
+async fn a_large_pool_in_order_uses_the_first_that_is_usable() {
+    let pool = twenty("fallback").await;
+    let running = pool.start().await;
+    assert_eq!(served_by(&running, "s").await, 0);
+    assert_eq!(served_by(&running, "s").await, 0);
+    for nth in 0..18 {
+        let label = format!("a{nth}");
+        pool.api.set_limits(&label, Limits::five_hour_rejected());
+        assert_eq!(running.send(&asks_in("s", ask(true))).await.status(), 200);
+        running.state(&label, "rate_limited").await;
+        // Bindings are recorded, and the order decides; with more of them out of use than are looked at, too.
+        assert_eq!(served_by(&running, "s").await, nth + 1);
+    }
+}
+
+#[tokio::test]
+async fn chance_spreads_over_a_large_pool_and_sessions_stay() {
+    let pool = twenty("random").await;
+    let running = pool.start().await;
+    let mut homes = Vec::new();
+    for nth in 0..60 {
+        let session = format!("s{nth}");
+        homes.push(served_by(&running, &session).await);
+        assert_eq!(served_by(&running, &session).await, homes[nth]);
+    }
+    homes.sort_unstable();
+    homes.dedup();
+    assert!(homes.len() > 10, "{homes:?}");
+}
+
+#[tokio::test]
+async fn a_session_of_a_large_pool_is_rebalanced_when_there_is_reason_to() {
+    let mut pool = twenty("least_used").await;
+    pool.credential("pool", json!({ "rebalance_threshold": 20 }));
+    for nth in 0..20 {
+        let used = if nth == 7 { 0.1 } else { 0.3 };
+        pool.api.set_limits(&format!("a{nth}"), Limits::allowed(0.1, used));
+    }
+    let running = pool.start().await;
+    for _ in 0..3 {
+        assert_eq!(served_by(&running, "s").await, 7);
+    }
+    for (used, percent) in [(0.45, 45.0), (0.55, 55.0)] {
+        pool.api.set_limits("a7", Limits::allowed(0.1, used));
+        // 15 percent more than the others are not enough, and of 25 it learns by this answer.
+        assert_eq!(served_by(&running, "s").await, 7);
+        running.status(|credentials| credentials[7]["windows"][1]["used_percent"] == percent).await;
+    }
+    let moved = served_by(&running, "s").await;
+    assert_ne!(moved, 7);
+    assert_eq!(served_by(&running, "s").await, moved);
+}

@@ -73,6 +73,7 @@ fn build(
         },
         wait_for_capacity: record.duration("wait_for_capacity"),
         explain: record.flag("explain").unwrap_or(false),
+        is_peer: record.flag("peer").unwrap_or(false),
     })
 }
 

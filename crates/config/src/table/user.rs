@@ -63,7 +63,7 @@ static FIELDS: &[Field] = &[
     optional(
         "peer",
         Kind::Bool,
-        "Whether another instance stands behind this user. Default: by what it asks.",
+        "Whether another instance stands behind this user, which is told limits as instances tell each other. Default: false.",
     ),
 ];
 

@@ -273,6 +273,7 @@ fn pools() {
         (true, true, Some(Duration::from_secs(45)))
     );
     assert_eq!((bob.allow_external_usage, bob.explain, bob.wait_for_capacity), (false, false, None));
+    assert_eq!((alice.is_peer, bob.is_peer), (false, true));
     assert_eq!(service.wait_for_capacity, Duration::from_secs(10));
     let caps: Vec<_> = service
         .credentials

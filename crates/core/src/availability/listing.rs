@@ -4,9 +4,8 @@
 use std::time::SystemTime;
 
 use super::facts::{CappedWindow, Facts};
-use super::state::{BlockReason, Scope};
 use crate::limits::BaseWindow;
-use crate::selection::{self, Fact, ModelFamily, Window};
+use crate::selection::{Fact, ModelFamily, Window};
 
 impl Facts {
     /// Every fact that counts at `now`. `family`: the models of a family, by the name that the limits give it.
@@ -24,18 +23,16 @@ impl Facts {
         } else if self.refreshing(now).is_some() {
             facts.push(Fact::Refreshing);
         }
-        facts.extend(
-            self.blocks(now, true).map(|(reason, until)| Fact::Blocked { reason: reason.into(), until }),
-        );
+        facts.extend(self.blocks(now, true).map(|(reason, until)| Fact::Blocked { reason, until }));
         facts.extend(self.rate_limits(now).map(|limited| Fact::RateLimited {
             window: window(&limited.window),
-            scope: scope(&limited.scope, family),
+            scope: limited.scope.map(|name| family(name)),
             until: Some(limited.span.until()),
         }));
         let counting = capped.iter().filter(|capped| capped.until.is_none_or(|until| now < until));
         facts.extend(counting.map(|capped| Fact::Capped {
             window: window(&capped.window),
-            scope: scope(&capped.scope, family),
+            scope: capped.scope.map(|name| family(name)),
             until: capped.until,
         }));
         facts
@@ -50,33 +47,12 @@ fn window(name: &str) -> Window {
     }
 }
 
-fn scope(scope: &Scope, family: &dyn Fn(&str) -> ModelFamily) -> selection::Scope {
-    match scope {
-        Scope::All => selection::Scope::All,
-        Scope::NewSessions => selection::Scope::NewSessions,
-        Scope::ModelFamily(name) => selection::Scope::ModelFamily(family(name)),
-    }
-}
-
-impl From<BlockReason> for selection::BlockReason {
-    fn from(reason: BlockReason) -> Self {
-        match reason {
-            BlockReason::UpstreamRejected => Self::UpstreamRejected,
-            BlockReason::RefreshCooldown => Self::RefreshCooldown,
-            BlockReason::Connection => Self::Connection,
-            BlockReason::PollFailed => Self::PollFailed,
-            BlockReason::Overloaded => Self::Overloaded,
-            BlockReason::Burst => Self::Burst,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::availability::{RequestEnd, Source};
+    use crate::availability::{BlockReason, RequestEnd, Scope, Source};
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000 + seconds)
@@ -104,19 +80,15 @@ mod tests {
         assert_eq!(
             facts.listed(at(0), &capped, &family),
             [
-                blocked(selection::BlockReason::PollFailed, None),
-                blocked(selection::BlockReason::Burst, until(5)),
-                Fact::RateLimited {
-                    window: Window::FiveHour,
-                    scope: selection::Scope::All,
-                    until: until(100)
-                },
+                blocked(BlockReason::PollFailed, None),
+                blocked(BlockReason::Burst, until(5)),
+                Fact::RateLimited { window: Window::FiveHour, scope: Scope::All, until: until(100) },
                 Fact::RateLimited {
                     window: Window::Named("7d_opus".to_owned()),
-                    scope: selection::Scope::ModelFamily(family("opus")),
+                    scope: Scope::ModelFamily(family("opus")),
                     until: until(200),
                 },
-                Fact::Capped { window: Window::Weekly, scope: selection::Scope::All, until: until(50) },
+                Fact::Capped { window: Window::Weekly, scope: Scope::All, until: until(50) },
             ]
         );
         assert!(!facts.is_untroubled());
@@ -125,10 +97,7 @@ mod tests {
         facts.on_refused("refused", at(0));
         assert_eq!(
             facts.listed(at(300), &capped, &family),
-            [
-                Fact::Unavailable { why: "refused".to_owned() },
-                blocked(selection::BlockReason::PollFailed, None)
-            ]
+            [Fact::Unavailable { why: "refused".to_owned() }, blocked(BlockReason::PollFailed, None)]
         );
     }
 }

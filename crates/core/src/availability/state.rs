@@ -4,15 +4,28 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Which requests a fact is about. Only [`Scope::All`] makes a credential unusable for the sessions bound to it.
+/// Which requests a fact is about. `Family`: how the models of a family are told: by the name that the limits give it
+/// (`opus`, or the id of a limit), or, for the selection, as [`ModelFamily`](crate::selection::ModelFamily).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Scope {
+pub enum Scope<Family = Arc<str>> {
     /// Every request.
     All,
-    /// Requests of sessions that have no recorded binding to the credential.
+    /// Requests of sessions that have no recorded binding to the credential, and requests without a session.
     NewSessions,
-    /// Requests for the models of a family, by the name that the limits give it (`opus`, or the id of a limit).
-    ModelFamily(Arc<str>),
+    /// Requests for the models of a family, of bound sessions too: limits.md, *Caps*, makes a scoped window bar "requests of
+    /// that scope".
+    ModelFamily(Family),
+}
+
+impl<Family> Scope<Family> {
+    /// The same with the family told otherwise.
+    pub fn map<Other>(&self, tell: impl FnOnce(&Family) -> Other) -> Scope<Other> {
+        match self {
+            Self::All => Scope::All,
+            Self::NewSessions => Scope::NewSessions,
+            Self::ModelFamily(family) => Scope::ModelFamily(tell(family)),
+        }
+    }
 }
 
 /// Why a credential is blocked.
@@ -53,6 +66,11 @@ impl BlockReason {
             }
             Self::Overloaded | Self::Burst => Scope::NewSessions,
         }
+    }
+
+    /// Whether it keeps away new sessions alone.
+    pub fn spares_bound_sessions(self) -> bool {
+        self.scope() == Scope::NewSessions
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::selection::BlockReason;
+use crate::availability::BlockReason;
 
 /// What the credential becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

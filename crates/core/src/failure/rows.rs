@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Answer, Counter, Effect, Failure, LimitScope, Meaning, RefusalKind, Seen, Situation};
-use crate::selection::BlockReason;
+use crate::availability::BlockReason;
 
 /// The row for all else.
 pub(super) const OTHER: &str = "other";

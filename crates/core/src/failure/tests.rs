@@ -1,5 +1,5 @@
 use super::*;
-use crate::selection::BlockReason;
+use crate::availability::BlockReason;
 
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)

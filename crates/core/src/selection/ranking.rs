@@ -134,8 +134,9 @@ mod tests {
 
     use super::super::{Outcome, Pool, WindowUse, select};
     use super::*;
+    use crate::availability::BlockReason;
     use crate::ids::CredentialId;
-    use crate::selection::{BlockReason, ModelFamily, Window};
+    use crate::selection::{ModelFamily, Window};
     use crate::sessions::SessionTable;
 
     fn at(seconds: f64) -> SystemTime {

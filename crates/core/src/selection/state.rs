@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::SystemTime;
 
+use crate::availability::{self, BlockReason};
 use crate::glob;
 
 /// A rate-limit window.
@@ -36,52 +37,7 @@ pub struct ModelFamily {
 }
 
 /// What a fact concerns.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// Every request.
-    All,
-    /// Sessions that are not bound to the credential, and requests without a session.
-    NewSessions,
-    /// Requests for these models, of bound sessions too: limits.md, *Caps*, makes a scoped window bar "requests of that
-    /// scope".
-    ModelFamily(ModelFamily),
-}
-
-/// Why a credential is blocked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BlockReason {
-    /// Another instance said that it has nothing to give.
-    UpstreamRejected,
-    /// The token endpoint is being left alone, and the access token has expired.
-    RefreshCooldown,
-    /// It could not be reached.
-    Connection,
-    /// Its state could not be polled.
-    PollFailed,
-    /// It answered with server errors.
-    Overloaded,
-    /// It refused requests without a limit being reached.
-    Burst,
-}
-
-impl BlockReason {
-    /// Its name in logs and metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::UpstreamRejected => "upstream_rejected",
-            Self::RefreshCooldown => "refresh_cooldown",
-            Self::Connection => "connection",
-            Self::PollFailed => "poll_failed",
-            Self::Overloaded => "overloaded",
-            Self::Burst => "burst",
-        }
-    }
-
-    /// Whether it concerns new sessions alone.
-    pub fn spares_bound_sessions(self) -> bool {
-        matches!(self, Self::Overloaded | Self::Burst)
-    }
-}
+pub type Scope = availability::Scope<ModelFamily>;
 
 /// Something that keeps a credential from being usable, for as long as it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use trunkline_core::availability::{Availability, Facts};
+use trunkline_core::availability::{Availability, BlockReason, Facts};
 use trunkline_core::limits::credential_state::{capped_windows, family};
 use trunkline_core::limits::{BaseWindow, Caps, Claim, Limited, Standing, Windows};
 use trunkline_core::login::{LoginKind, Plan};
-use trunkline_core::selection::{BlockReason, Fact, Scope, Window, WindowUse};
+use trunkline_core::selection::{Fact, Scope, Window, WindowUse};
 
 use super::live::Held;
 

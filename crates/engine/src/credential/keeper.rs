@@ -533,14 +533,14 @@ impl Keeper {
             Err(ReadError::Keychain(_)) if self.login.is_some() => return,
             Err(ReadError::Missing) => return self.on_gone(format!("no login file: {hint}")),
             // The new token is good, and this is where it is to be written as soon as that is possible.
-            Err(_) if self.outstanding.is_some() => return,
+            Err(_) if self.outstanding.is_some() => return leave_alone(),
             Err(error) => return self.on_gone(error.to_string()),
         };
         if let Some(Outstanding { write, .. }) = &self.outstanding {
             // The new token is not in there yet: what is, is spent.
             let format = ProviderFormat(self.provider);
             if write.as_ref().is_none_or(|write| write.answered.is_newer_than(&text, &format)) {
-                return;
+                return leave_alone();
             }
         }
         match self.provider.read_login(text.as_bytes()) {
@@ -658,6 +658,10 @@ enum Event {
     Renewed(Login),
     FileChanged,
     Time,
+}
+
+fn leave_alone() {
+    tracing::debug!("what stands in the login file is not used: a new token is to be written there");
 }
 
 fn authorization_of(login: &Login) -> Authorization {

@@ -10,7 +10,7 @@ use foldhash::fast::FixedState;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use trunkline_core::auth_recovery::{Outcome, Tries};
-use trunkline_core::availability::{Availability, BlockReason, Change, RequestEnd};
+use trunkline_core::availability::{Availability, BlockReason, Change, FailureCounts, RequestEnd};
 use trunkline_core::limits::{Caps, Windows};
 use trunkline_core::login::{LoginKind, Plan};
 use trunkline_core::provider::{PreparedAuthorization, Provider};
@@ -40,6 +40,9 @@ const TELLING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// For how many seconds headers that say the same as before are not told again: they only say that they still hold.
 const SAME_AGAIN: u64 = 60;
+
+/// How often anything was published of any credential of the process.
+static PUBLISHED: AtomicU64 = AtomicU64::new(0);
 
 /// What of a credential outlives a change of the configuration.
 #[derive(Debug)]
@@ -201,6 +204,17 @@ impl LiveCredential {
         self.current.load().windows.clone()
     }
 
+    /// Failures of its requests that changed no state, since the start.
+    pub fn failure_counts(&self) -> FailureCounts {
+        self.current.load().facts.failure_counts()
+    }
+
+    /// A number that changes whenever anything is published of any credential: while it stays, all of them are what they
+    /// were, but for what time does.
+    pub(crate) fn published() -> u64 {
+        PUBLISHED.load(Ordering::Acquire)
+    }
+
     /// Everything that is known.
     pub(crate) fn current(&self) -> Arc<Current> {
         self.current.load_full()
@@ -211,7 +225,12 @@ impl LiveCredential {
         self.changed.subscribe()
     }
 
-    /// To be woken when requests that wait for a head are to go elsewhere (routing.md, *Interrupts*).
+    /// Whether requests that wait for a head are to go elsewhere (routing.md, *Interrupts*).
+    pub(crate) fn is_interrupting(&self, now: SystemTime) -> bool {
+        self.current.load().facts.interrupts(now)
+    }
+
+    /// To be woken when that begins.
     pub(crate) fn interrupts(&self) -> watch::Receiver<u64> {
         self.interrupted.subscribe()
     }
@@ -238,6 +257,8 @@ impl LiveCredential {
 
     pub(super) fn publish(&self, current: Current) {
         self.current.store(Arc::new(current));
+        // After it, so that whoever has seen this number sees what it counts.
+        PUBLISHED.fetch_add(1, Ordering::Release);
         for (order, place) in self.orders.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             if let Some(order) = order.upgrade() {
                 order.mark(*place);

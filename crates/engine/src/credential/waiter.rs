@@ -24,6 +24,7 @@ impl Waiter for Waits {
     }
 
     fn wait(&self, span: Duration) -> Result<(), Cancelled> {
+        tracing::debug!(?span, "waiting for a login file, or for its locks");
         let (ended, changed) = &*self.0;
         let guard = ended.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = changed.wait_timeout_while(guard, span, |ended| !*ended);

@@ -37,6 +37,11 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// Whether another instance asks.
+    pub(super) fn is_peer(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| user.is_peer)
+    }
+
     pub(super) fn user_name(&self) -> Option<&str> {
         self.user.as_ref().map(|user| &*user.name)
     }

@@ -145,6 +145,9 @@ impl Service {
                     Ok((credential, now)) => {
                         guard.count_for_credential(credential.activity());
                         tries.last = Some(Arc::clone(credential.tag()));
+                        if !tries.tried.is_empty() {
+                            self.live.failovers.went_to(&tries.id, credential.tag());
+                        }
                         (credential, false, now)
                     }
                     Err(none) => return finish(tries, Some(none)),
@@ -276,12 +279,14 @@ impl Service {
     async fn interrupted(&self, request: &Request<'_>, credential: &Credential, tries: &Tries) {
         let mut interrupts = credential.live().interrupts();
         loop {
-            // The sender lives in the credential.
-            let _ = interrupts.changed().await;
-            let situation = self.situation(request, credential, tries);
-            if after_interrupt(&situation) == Action::Next {
+            // Also what happened since it was picked and was told before anybody listened.
+            if credential.live().is_interrupting(SystemTime::now())
+                && after_interrupt(&self.situation(request, credential, tries)) == Action::Next
+            {
                 return;
             }
+            // The sender lives in the credential.
+            let _ = interrupts.changed().await;
         }
     }
 
@@ -307,6 +312,7 @@ impl Service {
         self.live.failovers.note(Failover {
             at: SystemTime::now(),
             from: Arc::clone(credential.tag()),
+            to: None,
             reason,
             request: Arc::clone(&tries.id),
         });

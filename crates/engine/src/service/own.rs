@@ -6,12 +6,13 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response};
+use trunkline_core::availability::BlockReason;
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::final_answer::{RefusedFor, refuse};
 use trunkline_core::limits::provider::answer_headers;
 use trunkline_core::provider::OwnAnswer;
 use trunkline_core::request_id;
-use trunkline_core::selection::{BlockReason, Fact, NoCandidate};
+use trunkline_core::selection::{Fact, NoCandidate};
 
 use super::asked::{Asked, EXPLAIN};
 use super::show::Headers;

@@ -17,7 +17,7 @@ use crate::credential::{Credential, Current};
 const NOTHING: u32 = u32::MAX;
 
 /// From how many members on a pool's order is kept. Fewer are looked at in less time than the order takes.
-const ORDERED_FROM: usize = 16;
+pub(super) const ORDERED_FROM: usize = 16;
 
 /// The order of a pool's members under `least_used`.
 #[derive(Debug)]
@@ -118,8 +118,13 @@ impl Pool {
     }
 
     pub(super) fn find(&self, id: CredentialId) -> Option<&Arc<Credential>> {
+        self.members.get(self.place(id)?)
+    }
+
+    /// Where a credential is in [`Self::members`].
+    pub(super) fn place(&self, id: CredentialId) -> Option<usize> {
         let at = self.places.binary_search_by_key(&id, |(known, _)| *known).ok()?;
-        self.members.get(self.places.get(at)?.1)
+        Some(self.places.get(at)?.1)
     }
 }
 

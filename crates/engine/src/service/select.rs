@@ -1,14 +1,12 @@
 //! Third stage: which credential, out of the user's pool.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tracing::Level;
-use trunkline_core::glob;
 use trunkline_core::ids::CredentialId;
 use trunkline_core::selection::{
-    BindingChange, Counts, NoCandidate, Outcome, Pick, PickReason, REFRESH_WAIT, Ranking, Selection,
-    Transport, WhyNone, select, stays_with, stays_without_a_look,
+    BindingChange, Counts, NoCandidate, Outcome, Pick, PickReason, REFRESH_WAIT, Selection, WhyNone, select,
 };
 use trunkline_core::sessions::SessionTable;
 
@@ -27,9 +25,6 @@ const NOBODY: NoCandidate = NoCandidate {
     limited_family: None,
     reasons: Vec::new(),
 };
-
-/// How many that seem to be the best one after the other are brought up to date, before all of them are looked at.
-const LOOKS: usize = 4;
 
 /// What was found.
 pub(super) enum Selected {
@@ -76,12 +71,7 @@ impl Service {
     /// Selects, and does what comes with it: binds the session, drops what is rebalanced, tells how it was done.
     fn select(&self, asked: &Asked, tries: &mut Tries, has_awaited: bool, now: SystemTime) -> Selected {
         let explains = asked.explain || tracing::enabled!(Level::DEBUG);
-        let shortcut = || {
-            self.the_only_one(asked, tries, now)
-                .or_else(|| self.the_bound_one(asked, tries, now))
-                .or_else(|| self.the_best_one(asked, tries, now))
-        };
-        if !explains && let Some(selected) = shortcut() {
+        if !explains && let Some(selected) = self.shortcut(asked, tries, now) {
             return selected;
         }
         let seen: Vec<_> = asked.pool.members().iter().map(|member| Seen::new(member, now)).collect();
@@ -124,94 +114,6 @@ impl Service {
         if asked.explain {
             tries.explanation = Some(line);
         }
-    }
-
-    /// The shortcut for a pool of one against which nothing speaks: there is nothing to weigh.
-    fn the_only_one(&self, asked: &Asked, tries: &Tries, now: SystemTime) -> Option<Selected> {
-        let [credential] = asked.pool.members() else { return None };
-        let request = asked.facts(&[], false);
-        let seen = Seen::new(credential, now);
-        let model = asked.model.as_deref();
-        let admits = credential.admits_user(asked.user_name())
-            && model.is_none_or(|model| glob::admits(&credential.settings().models, model))
-            && (!asked.needs_api_key || credential.is_api_key());
-        if !tries.tried.is_empty() || !seen.facts().is_empty() || !admits {
-            return None;
-        }
-        let was_bound = asked.session.as_ref().is_some_and(|session| {
-            let scope = request.pool_scope();
-            let mut table = self.settings.bindings.table();
-            let is_bound = table.touch_if_bound_to(session, credential.id(), scope, now);
-            if !is_bound {
-                table.bind(session.clone(), credential.id(), scope, now);
-            }
-            is_bound
-        });
-        Some(Selected::Picked { credential: Arc::clone(credential), was_bound })
-    }
-
-    /// The shortcut for a session that stays with its credential, however many others there are.
-    fn the_bound_one(&self, asked: &Asked, tries: &Tries, now: SystemTime) -> Option<Selected> {
-        let (pool, session) = (&asked.pool, asked.session.as_ref()?);
-        if !tries.tried.is_empty() || !stays_without_a_look(pool.strategy(), pool.rebalance_threshold()) {
-            return None;
-        }
-        let request = asked.facts(&[], false);
-        let scope = request.pool_scope();
-        let mut table = self.settings.bindings.table();
-        let bound = table.get(session, now).filter(|bound| bound.scope == scope)?.credential;
-        let credential = pool.find(bound)?;
-        if !stays_with(&Seen::new(credential, now).candidate(), pool.strategy(), &request, now) {
-            return None;
-        }
-        table.touch(session, now);
-        Some(Selected::Picked { credential: Arc::clone(credential), was_bound: true })
-    }
-
-    /// The shortcut for a request that is bound to nothing, by the order that a large pool keeps.
-    fn the_best_one(&self, asked: &Asked, tries: &Tries, now: SystemTime) -> Option<Selected> {
-        let (pool, order) = (&asked.pool, asked.pool.order.as_ref()?);
-        if !tries.tried.is_empty() || asked.needs_api_key || asked.transport != Transport::Http {
-            return None;
-        }
-        let mut ranking = order.ranking.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut table = self.settings.bindings.table();
-        if asked.session.as_ref().is_some_and(|session| table.get(session, now).is_some()) {
-            // What its credential is in the way of is for a look at all of them.
-            return None;
-        }
-        let update = |ranking: &mut Ranking, table: &SessionTable, place: usize| {
-            if let Some(member) = pool.members().get(place) {
-                let seen = Seen::new(member, now);
-                ranking.update(place, &seen.candidate(), table.bound_to(member.id()), now);
-            }
-        };
-        let is_current = ranking.is_current(now);
-        order.changed.take(|place| {
-            if is_current {
-                update(&mut ranking, &table, place);
-            }
-        });
-        if !is_current {
-            (0..pool.members().len()).for_each(|place| update(&mut ranking, &table, place));
-            ranking.on_made(now);
-        }
-        for _ in 0..LOOKS {
-            let place = ranking.best()?;
-            update(&mut ranking, &table, place);
-            if ranking.best() != Some(place) {
-                continue;
-            }
-            let credential = pool.members().get(place)?;
-            if let Some(session) = &asked.session {
-                let scope = asked.facts(&[], false).pool_scope();
-                table.bind(session.clone(), credential.id(), scope, now);
-                update(&mut ranking, &table, place);
-            }
-            pool.set_last_picked(credential.id());
-            return Some(Selected::Picked { credential: Arc::clone(credential), was_bound: false });
-        }
-        None
     }
 
     /// Whether a credential could serve a request that were asked for now; nothing comes of it.

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use trunkline_core::provider::OwnAnswer;
 use super::Service;
 use super::asked::Asked;
 use super::pool::{Pool, Seen};
-use crate::credential::{refused, standing};
+use crate::credential::{LiveCredential, refused, standing};
 
 /// Headers, in order.
 pub(super) type Headers = Vec<(HeaderName, HeaderValue)>;
@@ -21,38 +22,54 @@ pub(super) type Headers = Vec<(HeaderName, HeaderValue)>;
 /// What was shown last, and what it was made of.
 #[derive(Debug)]
 pub(super) struct Shown {
+    /// [`LiveCredential::published`] when it was last found to be true.
+    published: AtomicU64,
     /// What was known of the members.
     versions: u64,
     /// The second in which it was made: times are told in seconds.
     second: u64,
     is_429: bool,
+    is_peer: bool,
     headers: Headers,
 }
 
 impl Service {
     /// The headers for an answer of the provider's that came at `now`.
     pub(super) fn shown_headers(&self, asked: &Asked, status: StatusCode, now: SystemTime) -> Arc<Shown> {
-        let is_429 = status == StatusCode::TOO_MANY_REQUESTS;
+        let (is_429, is_peer) = (status == StatusCode::TOO_MANY_REQUESTS, asked.is_peer());
         let pool = &asked.pool;
+        // Before anything is looked at, so that what is published meanwhile is not missed.
+        let published = LiveCredential::published();
+        let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        // Where users see different parts of the pool, each is told anew.
+        let shares = !pool.restricts_users();
+        let last = pool.shown.load();
+        let last = last.as_ref().filter(|last| {
+            shares && last.second == second && (last.is_429, last.is_peer) == (is_429, is_peer)
+        });
+        // However many members there are.
+        if let Some(last) = last
+            && last.published.load(Ordering::Acquire) == published
+        {
+            return Arc::clone(last);
+        }
         let seen = seen(pool, asked.user_name(), now);
         let mut hasher = FixedState::default().build_hasher();
         for seen in &seen {
             hasher.write_u64(seen.current.version);
         }
         let versions = hasher.finish();
-        let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        // Where users see different parts of the pool, each is told anew.
-        let shares = !pool.restricts_users();
-        if shares
-            && let Some(shown) = &*pool.shown.load()
-            && (shown.versions, shown.second, shown.is_429) == (versions, second, is_429)
+        if let Some(last) = last
+            && last.versions == versions
         {
-            return Arc::clone(shown);
+            last.published.store(published, Ordering::Release);
+            return Arc::clone(last);
         }
         let aggregate = aggregate(&seen, now);
-        let view = View { aggregate: &aggregate, now, is_peer: false, is_429, no_candidate: None };
+        let view = View { aggregate: &aggregate, now, is_peer, is_429, no_candidate: None };
         let headers = self.provider.limit_facts().shown_headers(&view);
-        let shown = Arc::new(Shown { versions, second, is_429, headers });
+        let published = AtomicU64::new(published);
+        let shown = Arc::new(Shown { published, versions, second, is_429, is_peer, headers });
         if shares {
             pool.shown.store(Some(Arc::clone(&shown)));
         }
@@ -63,8 +80,8 @@ impl Service {
     pub(super) fn refusal_headers(&self, asked: &Asked, answer: &NoCandidate) -> Headers {
         let now = SystemTime::now();
         let aggregate = aggregate(&seen(&asked.pool, asked.user_name(), now), now);
-        let view =
-            View { aggregate: &aggregate, now, is_peer: false, is_429: true, no_candidate: Some(answer) };
+        let is_peer = asked.is_peer();
+        let view = View { aggregate: &aggregate, now, is_peer, is_429: true, no_candidate: Some(answer) };
         self.provider.limit_facts().shown_headers(&view)
     }
 
@@ -87,7 +104,8 @@ impl Shown {
 pub(super) fn with_view<T>(asked: &Asked, make: impl FnOnce(&View<'_>) -> T) -> T {
     let now = SystemTime::now();
     let aggregate = aggregate(&seen(&asked.pool, asked.user_name(), now), now);
-    make(&View { aggregate: &aggregate, now, is_peer: false, is_429: false, no_candidate: None })
+    let is_peer = asked.is_peer();
+    make(&View { aggregate: &aggregate, now, is_peer, is_429: false, no_candidate: None })
 }
 
 /// The members that the user may use.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use trunkline_core::availability::{Availability, FailureCounts};
 use trunkline_core::limits::{BaseWindow, Window};
 use trunkline_engine::credential::{Credential, CredentialSource};
 use trunkline_engine::failovers::Failover;
@@ -57,6 +58,9 @@ pub struct FailoverStatus {
     pub at: u64,
     /// The credential that failed it.
     pub from: String,
+    /// The credential that it was sent to instead, if that is known.
+    #[serde(default)]
+    pub to: Option<String>,
     /// Why: a line of the table of failures.
     pub reason: String,
     /// The request's id.
@@ -107,6 +111,21 @@ pub struct CredentialStatus {
     pub in_flight: u64,
     /// Requests since the start.
     pub requests: u64,
+    /// Failures that changed no state, since the start.
+    pub failures: FailuresStatus,
+}
+
+/// Failures of a credential's requests that changed no state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailuresStatus {
+    /// The provider had no capacity.
+    pub overloaded: u64,
+    /// The connection was lost before the answer began.
+    pub lost: u64,
+    /// No answer began in time.
+    pub no_head: u64,
+    /// The answer was cut.
+    pub cut: u64,
 }
 
 /// The state of services.
@@ -120,6 +139,13 @@ fn of_service(bound: &Bound, now: SystemTime) -> ServiceStatus {
     let sessions = settings.bindings.bound_to(settings.credentials.iter().map(|credential| credential.id()));
     let credentials = settings.credentials.iter().zip(sessions).map(|(credential, sessions)| {
         let state = credential.live().state(now);
+        let windows = windows(credential, now);
+        let reset_of = |name: &str| windows.iter().find(|window| window.window == name)?.resets_at;
+        let until = match &state {
+            // A cap ends with its window.
+            Availability::Capped { window, .. } => reset_of(window),
+            state => state.until().map(seconds),
+        };
         CredentialStatus {
             tag: credential.tag().to_string(),
             kind: match credential.live().source() {
@@ -132,7 +158,7 @@ fn of_service(bound: &Bound, now: SystemTime) -> ServiceStatus {
             why: credential.live().why_not(now),
             plan: credential.live().plan().and_then(|plan| plan.subscription),
             weight: credential.weight(),
-            until: state.until().map(seconds),
+            until,
             since: seconds(credential.live().states().since()),
             entered: credential
                 .live()
@@ -141,10 +167,11 @@ fn of_service(bound: &Bound, now: SystemTime) -> ServiceStatus {
                 .map(|(state, count)| (state.to_owned(), count))
                 .collect(),
             sessions,
-            windows: windows(credential, now),
+            windows,
             ignored_observations: credential.live().ignored_observations(),
             in_flight: credential.activity().in_flight(),
             requests: credential.activity().total(),
+            failures: of_failures(credential.live().failure_counts()),
         }
     });
     let (failovers, recent) = service.failovers().latest();
@@ -161,10 +188,20 @@ fn of_service(bound: &Bound, now: SystemTime) -> ServiceStatus {
     }
 }
 
+fn of_failures(counts: FailureCounts) -> FailuresStatus {
+    FailuresStatus {
+        overloaded: counts.overloaded,
+        lost: counts.lost,
+        no_head: counts.no_head,
+        cut: counts.cut,
+    }
+}
+
 fn of_failover(failover: &Failover) -> FailoverStatus {
     FailoverStatus {
         at: seconds(failover.at),
         from: failover.from.to_string(),
+        to: failover.to.as_deref().map(str::to_owned),
         reason: failover.reason.to_owned(),
         request: failover.request.to_string(),
     }

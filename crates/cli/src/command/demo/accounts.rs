@@ -1,6 +1,6 @@
 //! The simulated accounts: what each has used, and when its window starts anew.
 //!
-//! A window of five hours lasts a minute here, and every request takes a share of it that is seen, so that limits are
+//! A window of five hours lasts a minute and a half here, and every request takes a share of it that is seen, so that limits are
 //! reached, sessions move on, and capacity comes back while somebody watches.
 
 use std::time::Duration;
@@ -8,8 +8,9 @@ use std::time::Duration;
 use trunkline_testkit::ClaudeApi;
 use trunkline_testkit::claude::Limits;
 
-/// How long a window lasts, in seconds.
-pub(super) const WINDOW: u64 = 60;
+/// How long a window lasts, in seconds. Of windows that end within a minute of each other nobody can tell whether they are
+/// two (limits.md).
+pub(super) const WINDOW: u64 = 90;
 
 /// How often the simulated provider counts.
 const EVERY: Duration = Duration::from_millis(100);
@@ -30,8 +31,8 @@ pub(super) struct Account {
 
 /// All of them, in the order of the configuration.
 pub(super) const ACCOUNTS: [Account; 3] = [
-    Account { tag: "login", kind: "login file", percent: Some(4) },
-    Account { tag: "token", kind: "OAuth token", percent: Some(6) },
+    Account { tag: "login", kind: "login file", percent: Some(3) },
+    Account { tag: "token", kind: "OAuth token", percent: Some(4) },
     Account { tag: "key", kind: "API key", percent: None },
 ];
 
@@ -94,15 +95,43 @@ fn now() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
+    use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+    use trunkline_core::limits::{BaseWindow, Source, Windows};
+    use trunkline_core::provider::Provider as _;
+    use trunkline_core::provider::claude::Claude;
+
     use super::*;
 
     #[test]
     fn a_window_fills_and_starts_anew() {
         let mut meter = Meter::new(40, 1_000);
-        assert_eq!([meter.used(0, 1_000), meter.used(1, 1_001), meter.used(9, 1_059)], [0, 40, 100]);
-        let full = meter.limits(9, 1_059);
-        assert!(full.is_rejected() && full.reset() == 1_060, "{full:?}");
-        assert_eq!([meter.used(9, 1_060), meter.used(10, 1_119), meter.used(10, 1_120)], [0, 40, 0]);
-        assert!(!meter.limits(10, 1_121).is_rejected());
+        assert_eq!([meter.used(0, 1_000), meter.used(1, 1_001), meter.used(9, 1_089)], [0, 40, 100]);
+        let full = meter.limits(9, 1_089);
+        assert!(full.is_rejected() && full.reset() == 1_090, "{full:?}");
+        assert_eq!([meter.used(9, 1_090), meter.used(10, 1_179), meter.used(10, 1_180)], [0, 40, 0]);
+        assert!(!meter.limits(10, 1_181).is_rejected());
+    }
+
+    #[test]
+    fn a_window_that_starts_anew_is_read_as_a_new_one() {
+        let mut meter = Meter::new(40, 1_000);
+        let mut windows = Windows::new();
+        let mut used = |served, seconds| {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            let headers: HeaderMap = meter
+                .limits(served, seconds)
+                .headers()
+                .iter()
+                .map(|(name, value)| {
+                    (HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap())
+                })
+                .collect();
+            let readings = Claude.limit_facts().read_headers(StatusCode::OK, &headers, now);
+            windows.observe(&readings, Source::InBand, now);
+            windows.base(BaseWindow::FiveHour).unwrap().effective(now).percent().to_string()
+        };
+        assert_eq!([used(9, 1_089), used(9, 1_090), used(10, 1_091)], ["100", "0", "40"]);
     }
 }

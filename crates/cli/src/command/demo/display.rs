@@ -86,7 +86,7 @@ pub(super) fn introduction(scene: &Scene, url: &str, no_traffic: bool) -> String
     let _ = writeln!(
         text,
         "Its configuration: {}\nAll users share three credentials: a login and a token with limits, and an API key for when \
-         both are used up.\nA window of five hours lasts a minute here.{}",
+         both are used up.\nA window of five hours lasts a minute and a half here.{}",
         scene.directory.join("trunkline.json").display(),
         if no_traffic {
             String::new()

@@ -12,7 +12,7 @@ use trunkline_server::control::status::Status;
 use super::finding::{Finding, Group};
 use super::flock::{self, Flock};
 use super::words;
-use crate::command::status::duration;
+use crate::command::status::display::duration;
 
 /// Room below which it is time to look, in bytes.
 const LITTLE_ROOM: u64 = 100_000_000;

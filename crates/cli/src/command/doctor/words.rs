@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use crate::command::status::duration;
+use crate::command::status::display::duration;
 
 /// A time that is measured in hours rather than in milliseconds.
 pub(super) fn long(time: Duration) -> String {
