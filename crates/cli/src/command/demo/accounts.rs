@@ -166,7 +166,6 @@ mod tests {
     use trunkline_core::provider::Provider;
     use trunkline_core::provider::claude::Claude;
     use trunkline_core::provider::codex::Codex;
-    use trunkline_testkit::Headers;
 
     use super::*;
 
@@ -186,14 +185,17 @@ mod tests {
 
     #[test]
     fn a_window_that_starts_anew_is_read_as_a_new_one() {
-        let told: [(&dyn Provider, fn(Used) -> Headers); 2] =
-            [(&Claude, |used| used.for_claude().headers()), (&Codex, |used| used.for_codex().headers())];
-        for (provider, headers) in told {
+        for of in [Of::Claude, Of::Codex] {
+            let told = |used: Used| match of {
+                Of::Claude => used.for_claude().headers(),
+                Of::Codex => used.for_codex().headers(),
+            };
+            let provider: &dyn Provider = if of == Of::Claude { &Claude } else { &Codex };
             let mut meter = Meter::new(40, 1_000);
             let mut windows = Windows::new();
             let mut used = |served, seconds| {
                 let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-                let headers: HeaderMap = headers(meter.used(served, seconds))
+                let headers: HeaderMap = told(meter.used(served, seconds))
                     .iter()
                     .map(|(name, value)| {
                         (HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap())
