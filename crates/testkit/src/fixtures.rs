@@ -25,7 +25,8 @@ use crate::headers::Headers;
 pub use codex::{CodexFailure, CodexTransport, codex_failures};
 pub use codex_posts::codex_posts;
 pub use codex_sockets::{
-    CODEX, RecordedSocket, SocketFrame, SocketFrameKind, codex_exchanges, codex_sockets,
+    CODEX, CODEX_UPGRADES, RecordedSocket, SocketFrame, SocketFrameKind, codex_exchanges,
+    codex_refused_upgrades, codex_sockets,
 };
 
 /// The names that [`claude`] knows.

@@ -193,7 +193,7 @@ async fn a_refused_upgrade_and_a_wrong_answer_are_told_apart() {
 
 #[tokio::test]
 async fn recorded_conversations_are_played_again_from_both_ends() {
-    for run in fixtures::CODEX {
+    for run in fixtures::CODEX.into_iter().chain(fixtures::CODEX_UPGRADES) {
         for recorded in fixtures::codex_sockets(run).unwrap() {
             let (told, mut heard) = tokio::sync::mpsc::channel(1);
             let played = recorded.clone();
