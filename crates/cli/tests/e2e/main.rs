@@ -52,6 +52,8 @@ mod login_files;
 #[cfg(test)]
 mod login_locks;
 #[cfg(test)]
+mod no_candidate;
+#[cfg(test)]
 mod out_of_use;
 #[cfg(test)]
 mod outbound;

@@ -92,7 +92,8 @@ impl Pool {
         for nth in 0..self.labels.len() {
             // One poll of each.
             let is_end = |event: &Event| event.kind == EventKind::ResponseComplete && event.seq >= mark + nth;
-            self.upstream.event(is_end).await.unwrap();
+            let polled = self.upstream.event(is_end).await;
+            assert!(polled.is_ok(), "{polled:?}: {}", trunkline.stderr().join("\n"));
         }
         let running = Running { pool: self, trunkline };
         running

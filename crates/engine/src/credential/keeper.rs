@@ -28,7 +28,7 @@ use trunkline_login_store::{
 
 use self::limits::{Limits, PollEnd};
 use self::profile::PlanFacts;
-use self::recovery::Waiting;
+use self::recovery::{Settled, Waiting};
 use super::current::Current;
 use super::live::{Held, LiveCredential, Ways};
 use super::probe;
@@ -84,6 +84,8 @@ pub(super) struct Keeper {
     /// Whether the file had another login, which has not been told yet.
     has_other_login: bool,
     waiting: Vec<Waiting>,
+    /// What is to be told to requests once what it comes from has been published.
+    settled: Vec<Settled>,
     refused: mpsc::Receiver<Refused>,
     file_changed: Arc<Notify>,
     ways_changed: Arc<Notify>,
@@ -164,6 +166,7 @@ impl Keeper {
             is_rechecking: false,
             has_other_login: false,
             waiting: Vec::new(),
+            settled: Vec::new(),
             refused,
             file_changed,
             ways_changed,
@@ -209,6 +212,7 @@ impl Keeper {
                 self.begin_what_is_due(&ways, now);
             }
             self.publish(&alive, now);
+            self.tell_settled();
             self.limits.tell_that_it_counts(&alive.untold);
             let caps = alive.ways.load().as_ref().map_or(Caps::DEFAULT, |ways| ways.caps);
             // It must be able to go while this waits.
@@ -247,6 +251,7 @@ impl Keeper {
     /// Nothing new is begun; what waits for a lock gives up; what has been sent is waited for and kept.
     async fn end(mut self, live: &Weak<LiveCredential>) {
         self.waits.end();
+        self.tell_settled();
         while let Some(done) = self.work.join_next().await {
             let now = SystemTime::now();
             while let Ok(login) = self.renewed.1.try_recv() {
@@ -256,6 +261,7 @@ impl Keeper {
             if let Some(live) = live.upgrade() {
                 self.publish(&live, now);
             }
+            self.tell_settled();
         }
     }
 

@@ -23,6 +23,13 @@ pub(super) struct Waiting {
     reply: oneshot::Sender<Outcome>,
 }
 
+/// A request with what it is to be told.
+#[derive(Debug)]
+pub(super) struct Settled {
+    reply: oneshot::Sender<Outcome>,
+    outcome: Outcome,
+}
+
 impl Keeper {
     pub(super) fn on_refused(&mut self, refused: Refused, ways: Option<&Arc<Ways>>, now: SystemTime) {
         let Refused { token, tries, reply } = refused;
@@ -118,9 +125,18 @@ impl Keeper {
         let (settled, left): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.token.same(&token));
         self.waiting = left;
-        for waiting in settled {
+        self.settled.extend(
+            settled
+                .into_iter()
+                .map(|waiting| Settled { reply: waiting.reply, outcome: outcome.for_request(waiting.tries) }),
+        );
+    }
+
+    /// Tells requests what became of their tokens. What they do next goes by what has been published.
+    pub(super) fn tell_settled(&mut self) {
+        for Settled { reply, outcome } in self.settled.drain(..) {
             // One that has gone meanwhile needs no outcome.
-            let _ = waiting.reply.send(outcome.for_request(waiting.tries));
+            let _ = reply.send(outcome);
         }
     }
 }
