@@ -10,9 +10,6 @@ use crate::support::codex::service;
 use crate::support::socket::asking;
 use crate::support::{config, trunkline};
 
-/// Longer cases are for the machine to have time for.
-const WITH_LARGE: bool = false;
-
 async fn relay(upstream: &Upstream) -> Trunkline {
     let key = json!({ "tag": "key", "type": "api_key", "api_key": "sk-of-k" });
     trunkline().config(&config(&service(&upstream.url(), &[key]))).start().await.unwrap()
@@ -35,7 +32,7 @@ async fn every_case_holds_towards_the_client() {
     .unwrap();
     let trunkline = relay(&upstream).await;
     let mut failed = Vec::new();
-    for case in cases::all(WITH_LARGE) {
+    for case in cases::all(true) {
         let mut link = Link::open(trunkline.addr().unwrap(), &asking("s")).await.unwrap();
         if let Err(why) = cases::run(&case, &mut link).await {
             failed.push(format!("{}: {why}", case.id));
@@ -46,7 +43,7 @@ async fn every_case_holds_towards_the_client() {
 
 #[tokio::test]
 async fn every_case_holds_towards_the_provider() {
-    let all = std::sync::Arc::new(cases::all(WITH_LARGE));
+    let all = std::sync::Arc::new(cases::all(true));
     let (told, mut heard) = tokio::sync::mpsc::channel(1);
     let at = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let played = std::sync::Arc::clone(&all);
