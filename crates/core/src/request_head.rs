@@ -27,9 +27,29 @@ pub fn is_contradictory(bytes: &[u8]) -> bool {
     differ || (encoded && length.is_some())
 }
 
+/// Whether `bytes` hold the whole head that they begin with.
+pub fn is_whole(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    // What follows the last line feed is no line yet.
+    let _ = lines.next_back();
+    lines.skip_while(|line| line.is_empty()).any(<[u8]>::is_empty)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_head_is_whole_with_its_empty_line() {
+        for head in ["GET / HTTP/1.1\r\n\r\n", "\r\nGET / HTTP/1.1\nA: b\n\nbody"] {
+            assert!(is_whole(head.as_bytes()), "{head:?}");
+        }
+        for head in
+            ["", "\r\n", "\r\n\r\n", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nA: b\r\n\r", "GET / HTTP/1.1"]
+        {
+            assert!(!is_whole(head.as_bytes()), "{head:?}");
+        }
+    }
 
     fn contradictory(fields: &str) -> bool {
         let body = "body: Content-Length: 9\r\nTransfer-Encoding: x\r\n\r\n";

@@ -252,7 +252,9 @@ impl ClientConnection {
         if !is_chunked {
             return false;
         }
-        head.bytes.is_empty() || head.truncated || request_head::is_contradictory(&head.bytes)
+        // Of a body that came with its head, only the beginning is kept.
+        let is_seen = !head.bytes.is_empty() && (!head.truncated || request_head::is_whole(&head.bytes));
+        !is_seen || request_head::is_contradictory(&head.bytes)
     }
 
     // --- cuts ---
@@ -362,5 +364,38 @@ impl Drop for RequestGuard {
         }
         self.connection.touch();
         self.connection.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n";
+
+    fn is_contradictory(read: &[&[u8]]) -> bool {
+        let connection = ClientConnection::new(([127, 0, 0, 1], 1).into());
+        for bytes in read {
+            connection.on_read(bytes);
+        }
+        connection.head_is_contradictory(true)
+    }
+
+    #[test]
+    fn a_head_may_come_in_one_piece_with_a_large_part_of_its_body() {
+        let body = vec![b'x'; 2 * MAX_RAW_HEAD];
+        let head = format!("{HEAD}\r\n").into_bytes();
+        assert!(!is_contradictory(&[&head]));
+        assert!(!is_contradictory(&[&[&head[..], &body].concat()]));
+        assert!(!is_contradictory(&[&head[..20], &[&head[20..], &body].concat()]));
+        let both = format!("{HEAD}Content-Length: 3\r\n\r\n").into_bytes();
+        assert!(is_contradictory(&[&[&both[..], &body].concat()]));
+    }
+
+    #[test]
+    fn a_chunked_request_whose_head_was_not_seen_whole_is_not_trusted() {
+        assert!(is_contradictory(&[]));
+        let long = format!("{HEAD}X: {}\r\n\r\n", "x".repeat(MAX_RAW_HEAD));
+        assert!(is_contradictory(&[long.as_bytes()]));
     }
 }

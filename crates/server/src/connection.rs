@@ -37,6 +37,10 @@ const MIN_TICK: Duration = Duration::from_millis(100);
 /// Read buffer of an HTTP/1.1 connection beyond the head that is allowed.
 const HEAD_SLACK: usize = 64 * 1024;
 
+/// Most that is read of a connection at once, where that is more than a head may have. Buffers grow up to this only while a
+/// large body comes faster than it goes on; each read saved is a write and a wake-up saved on the provider's side.
+const READ_BUFFER: usize = 384 * 1024;
+
 /// Requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 250;
 
@@ -64,7 +68,7 @@ pub(crate) enum Protocol {
 pub(crate) struct Http(auto::Builder<TokioExecutor>);
 
 impl Http {
-    /// `max_header`: the longest head that is answered in the provider's shape; about twice that is read at all.
+    /// `max_header`: the longest head that is taken. Heads of more than the read buffer are not even read.
     pub(crate) fn new(max_header: usize) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
@@ -73,7 +77,7 @@ impl Http {
             // The library's own bound of 100 header fields stays: it is the one that is checked without an allocation. Heads and
             // keep-alive have waits of our own, which cost nothing per request.
             .header_read_timeout(None)
-            .max_buf_size(max_header.saturating_add(HEAD_SLACK));
+            .max_buf_size(max_header.saturating_add(HEAD_SLACK).max(READ_BUFFER));
         builder
             .http2()
             .timer(TokioTimer::new())

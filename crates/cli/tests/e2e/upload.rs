@@ -56,6 +56,30 @@ async fn an_upload_is_forwarded_while_it_arrives_over_http1() {
     }
 }
 
+/// A connection that has carried much reads much at once: a head and what follows it.
+#[tokio::test]
+async fn a_large_upload_may_follow_another_in_one_piece_with_its_head() {
+    let upstream = Upstream::start(ok()).await.unwrap();
+    let trunkline = serve(&service(&upstream.url())).await;
+    let mut connection = connect(&trunkline).await;
+    let large = format!(r#"{{"model":"claude-opus-4-8","x":"{}"}}"#, "x".repeat(1 << 20));
+    for _ in 0..3 {
+        assert_eq!(connection.send(&message(large.clone())).await.unwrap().status(), 200);
+        let head = format!(
+            "POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {USER_TOKEN}\r\n\
+             Transfer-Encoding: chunked\r\n\r\n{:x}\r\n",
+            large.len()
+        );
+        connection.write_raw(format!("{head}{large}\r\n0\r\n\r\n").as_bytes()).await.unwrap();
+        assert_eq!(connection.response().await.unwrap().status(), 200);
+    }
+    let received = upstream.requests();
+    assert_eq!(received.len(), 6);
+    for request in received {
+        assert_eq!(request.body(), large.as_bytes());
+    }
+}
+
 #[tokio::test]
 async fn an_upload_is_forwarded_while_it_arrives_over_http2() {
     let upstream = Upstream::start(ok()).await.unwrap();
