@@ -43,6 +43,9 @@ impl DirectoryLock {
     ) -> Result<Attempt<Self>, Cancelled> {
         let mut was_stale = false;
         for _ in 0..MAX_ROUNDS {
+            if let Err(error) = fault::point("lock.making") {
+                return Ok(Attempt::Failed(error.kind()));
+            }
             match fs::create_dir(path).map_err(|error| error.kind()) {
                 Ok(()) => return Self::made(path, was_stale, waiter),
                 Err(io::ErrorKind::AlreadyExists) => {}

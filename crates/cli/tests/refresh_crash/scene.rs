@@ -219,14 +219,15 @@ impl Scene {
     /// those of the refresh.
     pub(crate) fn age_locks_that_no_journal_names(&self, points: &[String]) -> bool {
         let has_journal = self.leftovers().iter().any(|name| name.ends_with(".trunkline-refresh"));
-        // Of one who finishes what another began they are not: the first record is never written over.
+        // Of one who finishes what another began they are not: the first record is never written over. A kill may fall between
+        // the making of a lock and the word that it is made, so the word that it will be counts.
         let finishing = points.iter().rposition(|point| point == "finish.unlocked");
         let is_of_a_finisher =
-            finishing.is_some_and(|at| points.iter().skip(at).any(|point| point == "lock.made"));
+            finishing.is_some_and(|at| points.iter().skip(at).any(|point| point == "lock.making"));
         let are_named = has_journal && !is_of_a_finisher;
         // The one around the write is named once it is taken.
         let last = points.iter().rfind(|point| !point.starts_with("renewed.")).map(String::as_str);
-        let is_write_lock_named = !matches!(last, Some("lock.made" | "try.half_written"));
+        let is_write_lock_named = !matches!(last, Some("lock.making" | "lock.made" | "try.half_written"));
         let long_ago = SystemTime::now() - Duration::from_secs(120);
         for path in self.paths() {
             let is_lock = path.is_dir() && path.extension().is_some_and(|end| end == "lock");
