@@ -5,7 +5,7 @@
 //!
 //! The way of a request through these modules: [`target`] and [`web_guard`] say whether it may come in at all,
 //! [`auth`] whose it is, [`provider`] what it means, [`scan`] reads what is needed from its body, [`headers`] what
-//! of it goes on to the provider and what of the answer comes back, and [`fault`] is every way in which we
+//! of it goes on to the provider and what of the answer comes back ([`kept_headers`] holds them for a further try), and [`fault`] is every way in which we
 //! ourselves say no.
 //!
 //! The life of a credential: [`login`] is what its file gives, [`refresh`] when and how it is renewed, [`auth_recovery`]
@@ -37,6 +37,7 @@ pub mod ids;
 pub mod interrupt;
 pub mod issued_states;
 pub mod json_edit;
+pub mod kept_headers;
 pub mod limits;
 pub mod login;
 pub mod plan;

@@ -12,6 +12,7 @@ use http::{HeaderMap, StatusCode};
 use trunkline_core::auth::TokenTable;
 use trunkline_core::failure::ErrorFields;
 use trunkline_core::json_edit::Edit;
+use trunkline_core::kept_headers::KeptHeaders;
 use trunkline_core::limits::RefusedAnswer;
 use trunkline_core::limits::error_body::ErrorBody;
 use trunkline_core::limits::json::Object;
@@ -236,6 +237,7 @@ const TESTED: &[&str] = &[
     "Edits",
     "ErrorFields",
     "Login",
+    "KeptHeaders",
     "LoginError",
     "LoginIdentity",
     "PreparedAuthorization",
@@ -321,6 +323,7 @@ fn the_state_of_a_turn() {
 fn what_answers_carry() {
     let mut headers = HeaderMap::new();
     headers.insert("set-cookie", CANARY.parse().expect("a header value"));
+    check("KeptHeaders", &KeptHeaders::of(&headers));
     let error = ErrorBody::default();
     let status = StatusCode::TOO_MANY_REQUESTS;
     check(

@@ -18,6 +18,7 @@ use trunkline_core::provider::Provider;
 use trunkline_core::socket::SocketFacts;
 
 use crate::client_connection::ClientConnection;
+use crate::client_headers::ClientHeaders;
 use crate::credential::{Credential, Held};
 use crate::handshake::Handshake;
 use crate::upload::{Upload, UploadError, Waiting};
@@ -28,8 +29,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) method: Method,
     /// As the client sent it, without the service's prefix.
     pub(crate) target: PathAndQuery,
-    /// The client's headers. What goes out is made from them for each try: nearly always there is one.
-    pub(crate) headers: &'a HeaderMap,
+    /// The client's headers. What goes out is made from them for each try.
+    pub(crate) headers: ClientHeaders,
     /// The service's headers, which override the client's.
     pub(crate) overrides: &'a [(HeaderName, Vec<HeaderValue>)],
     /// What is known of the WebSocket that is asked for, if one is.
@@ -47,9 +48,10 @@ impl Outgoing<'_> {
         left_out: Option<&HeaderName>,
         is_http1: bool,
         length: Option<u64>,
-    ) -> HeaderMap {
+    ) -> Option<HeaderMap> {
         let anew = SetAnew { authorization: &held.authorization.name, is_http1 };
-        let mut out = headers::forwarded_request(self.headers, anew, self.overrides.len() + OWN_HEADERS);
+        let given = self.headers.for_try()?;
+        let mut out = headers::forwarded_request(given, anew, self.overrides.len() + OWN_HEADERS);
         if let Some(name) = left_out {
             out = headers::without(out, name);
         }
@@ -78,7 +80,7 @@ impl Outgoing<'_> {
             facts.complete_upgrade(&mut out);
         }
         provider.authorize(&mut out, &held.authorization);
-        out
+        Some(out)
     }
 }
 
@@ -268,12 +270,14 @@ fn request_for(
 ) -> Result<Request<crate::upload::UploadBody>, Fault> {
     let origin = way.origin;
     let is_http2 = matches!(way.connection, Connection::Http2 { .. });
-    let body = upload.next_try().ok_or_else(|| {
-        Fault::new(
-            FaultKind::UpstreamConnection,
-            "the provider's connection was lost, and the body is too long to be kept",
-        )
-    })?;
+    let cannot_repeat = |what: &str| {
+        let message = format!("the provider's connection was lost, and {what} to be kept");
+        Fault::new(FaultKind::UpstreamConnection, message)
+    };
+    let body = upload.next_try().ok_or_else(|| cannot_repeat("the body is too long"))?;
+    let headers = outgoing
+        .headers(provider, held, way.left_out, !is_http2, upload.length())
+        .ok_or_else(|| cannot_repeat("the headers are too long"))?;
     let mut request = Request::new(body);
     *request.method_mut() = outgoing.method.clone();
     let invalid = || Fault::new(FaultKind::InvalidRequest, "the request target is not valid");
@@ -286,7 +290,7 @@ fn request_for(
         &other
     };
     *request.uri_mut() = origin.target(path, is_http2).map_err(|_| invalid())?;
-    *request.headers_mut() = outgoing.headers(provider, held, way.left_out, !is_http2, upload.length());
+    *request.headers_mut() = headers;
     if is_http2 {
         *request.version_mut() = http::Version::HTTP_2;
     } else {

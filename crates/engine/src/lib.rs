@@ -8,6 +8,7 @@ pub mod activity;
 pub mod bindings;
 mod changed_members;
 pub mod client_connection;
+mod client_headers;
 pub mod credential;
 mod decode;
 pub mod failovers;

@@ -42,6 +42,7 @@ pub use self::pool::Pool;
 use crate::activity::Activity;
 use crate::bindings::Bindings;
 use crate::client_connection::{ClientConnection, RequestGuard};
+use crate::client_headers::ClientHeaders;
 use crate::credential::Credential;
 use crate::failovers::Failovers;
 use crate::forward::{Answer, Outgoing, upload_fault};
@@ -321,7 +322,7 @@ impl Service {
         let outgoing = Outgoing {
             method,
             target: call.target,
-            headers: &headers,
+            headers: ClientHeaders::new(headers, self.provider.credential_state()),
             overrides: &self.settings.headers,
             socket: None,
         };

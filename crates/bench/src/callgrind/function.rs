@@ -10,6 +10,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use trunkline_core::auth::{TokenTable, presented_token};
 use trunkline_core::headers::{SetAnew, forwarded_request, forwarded_response};
+use trunkline_core::kept_headers::KeptHeaders;
 use trunkline_core::provider::Provider as _;
 use trunkline_core::provider::claude::Claude;
 use trunkline_core::request_head::is_contradictory;
@@ -32,11 +33,16 @@ const EXTRA: usize = 4;
 /// A function of the request path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Function {
-    /// `headers::forwarded_request` on the headers of Claude Code, on the way to HTTP/1.1: nothing has to go.
+    /// `headers::forwarded_request` on the headers of Claude Code, the map consumed, on the way to HTTP/1.1 with a login:
+    /// nothing has to go.
     ForwardedRequest,
-    /// The same on the way to HTTP/2: some have to go.
+    /// The same with an API key: one has to go.
+    ForwardedRequestKey,
+    /// The same on the way to HTTP/2 with a login: some have to go.
     #[value(name = "forwarded-request-http2")]
     ForwardedRequestHttp2,
+    /// `KeptHeaders::of` on the headers of Claude Code.
+    KeptHeaders,
     /// `headers::forwarded_response` on the headers of the provider, the map consumed.
     ForwardedResponse,
     /// `auth::presented_token` and `TokenTable::find` among 16 users.
@@ -76,13 +82,20 @@ impl Function {
         let (head, body) = request.split_at(head_length);
         let headers = header_map(head)?;
         match self {
-            Self::ForwardedRequest | Self::ForwardedRequestHttp2 => {
-                let is_http1 = self == Self::ForwardedRequest;
-                let anew = SetAnew { authorization: &AUTHORIZATION, is_http1 };
-                let sent = forwarded_request(&headers, anew, EXTRA).len();
-                let whole = sent == headers.len();
-                ensure!(sent > 0 && whole == is_http1, "{sent} of {} headers went through", headers.len());
-                repeat(calls, || forwarded_request(black_box(&headers), black_box(anew), EXTRA));
+            Self::ForwardedRequest => {
+                forward_request(headers, &AUTHORIZATION, true, 0, [calls, prepared])?;
+            }
+            Self::ForwardedRequestKey => {
+                let name = HeaderName::from_static("x-api-key");
+                forward_request(headers, &name, true, 1, [calls, prepared])?;
+            }
+            Self::ForwardedRequestHttp2 => {
+                forward_request(headers, &AUTHORIZATION, false, 4, [calls, prepared])?;
+            }
+            Self::KeptHeaders => {
+                let kept = KeptHeaders::of(&headers).and_then(|kept| kept.to_map());
+                ensure!(kept.as_ref() == Some(&headers), "the headers were not kept");
+                repeat(calls, || KeptHeaders::of(black_box(&headers)));
             }
             Self::ForwardedResponse => {
                 let headers = header_map(json_head().as_bytes())?;
@@ -90,10 +103,7 @@ impl Function {
                     |headers| forwarded_response(headers, |name| Claude.is_limit_header(name), EXTRA);
                 let sent = forward(headers.clone()).len();
                 ensure!(sent > 0 && sent < headers.len(), "{sent} of {} headers went through", headers.len());
-                let mut maps = vec![headers; usize::try_from(prepared)?].into_iter();
-                repeat(calls, || maps.next().map(forward));
-                // Dropping what is left would be work that the longer run does not have.
-                std::mem::forget(maps);
+                repeat_with(headers, [calls, prepared], forward)?;
             }
             Self::FindUser => {
                 let others = (0..OTHER_USERS).map(|other| (TokenDigest::of(&other.to_be_bytes()), other));
@@ -137,6 +147,32 @@ fn repeat<T>(calls: u32, mut call: impl FnMut() -> T) {
     for _ in 0..calls {
         drop(black_box(call()));
     }
+}
+
+/// The same, each call consuming a map of its own.
+fn repeat_with<T>(
+    headers: HeaderMap,
+    [calls, prepared]: [u32; 2],
+    mut call: impl FnMut(HeaderMap) -> T,
+) -> anyhow::Result<()> {
+    let mut maps = vec![headers; usize::try_from(prepared)?].into_iter();
+    repeat(calls, || maps.next().map(&mut call));
+    // Dropping what is left would be work that the longer run does not have.
+    std::mem::forget(maps);
+    Ok(())
+}
+
+fn forward_request(
+    headers: HeaderMap,
+    authorization: &HeaderName,
+    is_http1: bool,
+    gone: usize,
+    counts: [u32; 2],
+) -> anyhow::Result<()> {
+    let anew = SetAnew { authorization, is_http1 };
+    let left = headers.len() - forwarded_request(headers.clone(), anew, EXTRA).len();
+    ensure!(left == gone, "{left} of {} headers were left out, not {gone}", headers.len());
+    repeat_with(headers, counts, |headers| forwarded_request(headers, black_box(anew), EXTRA))
 }
 
 fn scan_repeatedly(body: &[u8], calls: u32) -> anyhow::Result<()> {

@@ -267,7 +267,7 @@ impl Service {
         tries: &Tries,
     ) -> Option<&'static HeaderName> {
         let name = self.provider.credential_state()?;
-        let state = request.outgoing.headers.get(name)?;
+        let state = request.outgoing.headers.credential_state()?;
         let is_own = match self.live.issued_states().issuer(state.as_bytes()) {
             Some(issuer) => issuer == credential.id(),
             None => tries.tried.is_empty() && (tries.was_bound || request.asked.pool.members().len() == 1),

@@ -29,6 +29,7 @@ use super::attempt::{self, Ended, Tries};
 use super::show::with_view;
 use super::{OWN_HEADERS, Service, Under, own};
 use crate::client_connection::{Continued, RequestGuard};
+use crate::client_headers::ClientHeaders;
 use crate::forward::{Answer, Outgoing};
 use crate::handshake::{self, Asked as Wanted};
 use crate::record::Outcome;
@@ -51,7 +52,7 @@ impl Way {
         Outgoing {
             method: Method::GET,
             target: self.target.clone(),
-            headers: &self.headers,
+            headers: ClientHeaders::new(self.headers.clone(), service.provider.credential_state()),
             overrides: &service.settings.headers,
             socket: Some(self.facts),
         }

@@ -56,7 +56,7 @@ fn api_key() -> PreparedAuthorization {
 /// What goes out for a request, over HTTP/2, where nothing is set anew that would hide an order.
 fn sent(headers: &HeaderMap, prepared: &PreparedAuthorization) -> HeaderMap {
     let anew = SetAnew { authorization: &prepared.name, is_http1: false };
-    let mut out = forwarded_request(headers, anew, 4);
+    let mut out = forwarded_request(headers.clone(), anew, 4);
     Codex.authorize(&mut out, prepared);
     out
 }
