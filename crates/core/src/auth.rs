@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, HeaderName};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
 use crate::secret::TokenDigest;
 
@@ -26,6 +26,11 @@ pub fn presented_token(headers: &HeaderMap) -> Option<&[u8]> {
     let mut keys = headers.get_all(API_KEY).iter();
     let key = keys.next()?.as_bytes();
     (keys.next().is_none() && !key.is_empty()).then_some(key)
+}
+
+/// The value that tells whose request it is, as it was sent: that of the header which [`presented_token`] reads.
+pub fn presented(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get(AUTHORIZATION).or_else(|| headers.get(API_KEY))
 }
 
 /// Users by the digest of their token.

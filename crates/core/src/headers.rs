@@ -9,7 +9,15 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, Head
 /// what is set anew, what a proxy in front of us adds, and what tells of the client's own account (codex.md, *Headers*).
 pub fn is_dropped_from_request(name: &HeaderName) -> bool {
     let name = name.as_str();
-    // By length first: this runs for every header of every request.
+    // By first letters and length: this runs for every header of every request.
+    let may_be = match name.as_bytes() {
+        [b'x', b'-', third, ..] => matches!(third, b'a' | b'f' | b'o' | b'r' | b't'),
+        [first, ..] => b"acfhkoptuv".contains(first),
+        [] => false,
+    };
+    if !may_be {
+        return false;
+    }
     let by_name = match name.len() {
         2 => name == "te",
         3 => name == "via",
@@ -115,7 +123,8 @@ pub fn forwarded_request(mut headers: HeaderMap, anew: SetAnew<'_>, extra: usize
     }
     let named = named_by_connection(&headers);
     let takes_trailers = headers.contains_key(TE) && accepts_trailers(&headers);
-    let mut out = filtered(headers, extra, |name| {
+    let mut out = HeaderMap::with_capacity(headers.len() + extra);
+    move_over(&mut headers, &mut out, |name| {
         !is_dropped_from_request(name) && !named.iter().any(|token| token == name.as_str())
     });
     if takes_trailers {
@@ -153,11 +162,10 @@ fn to_be_taken_out(headers: &HeaderMap, anew: SetAnew<'_>) -> Out {
     }
 }
 
-/// A map of the headers for which `goes_on` holds, in their order. Room is left for `extra` more.
-fn filtered(headers: HeaderMap, extra: usize, goes_on: impl Fn(&HeaderName) -> bool) -> HeaderMap {
-    let mut out = HeaderMap::with_capacity(headers.len() + extra);
+/// Moves the headers for which `goes_on` holds behind those of another map, in their order, and drops the others.
+fn move_over(headers: &mut HeaderMap, out: &mut HeaderMap, goes_on: impl Fn(&HeaderName) -> bool) {
     let mut current = None;
-    let mut fields = headers.into_iter().peekable();
+    let mut fields = headers.drain().peekable();
     // A name comes with its first value only; further values of the same name follow without one.
     while let Some((name, value)) = fields.next() {
         if let Some(name) = name {
@@ -172,33 +180,42 @@ fn filtered(headers: HeaderMap, extra: usize, goes_on: impl Fn(&HeaderName) -> b
             out.append(name, value);
         }
     }
-    out
 }
 
 /// The headers of a provider's answer that go on to the client, in their order, without those for which
 /// `is_limit_header` holds. Room is left for `extra` more.
+///
+/// `spare` is an empty map, whose memory is used where a map has to be built anew; then the memory of `headers` is left in
+/// its place.
 pub fn forwarded_response(
-    headers: HeaderMap,
+    mut headers: HeaderMap,
     is_limit_header: impl Fn(&str) -> bool,
     extra: usize,
+    spare: &mut HeaderMap,
 ) -> HeaderMap {
     if !headers.keys().any(|name| is_dropped_from_response(name) || is_limit_header(name.as_str())) {
         return headers;
     }
     let named = named_by_connection(&headers);
-    filtered(headers, extra, |name| {
+    let mut out = std::mem::take(spare);
+    out.reserve(headers.len() + extra);
+    move_over(&mut headers, &mut out, |name| {
         !is_dropped_from_response(name)
             && !is_limit_header(name.as_str())
             && !named.iter().any(|token| token == name.as_str())
-    })
+    });
+    *spare = headers;
+    out
 }
 
 /// A map without one header, in the order of the rest; removing would change it.
-pub fn without(headers: HeaderMap, name: &HeaderName) -> HeaderMap {
+pub fn without(mut headers: HeaderMap, name: &HeaderName) -> HeaderMap {
     if !headers.contains_key(name) {
         return headers;
     }
-    filtered(headers, 0, |other| other != name)
+    let mut out = HeaderMap::with_capacity(headers.len());
+    move_over(&mut headers, &mut out, |other| other != name);
+    out
 }
 
 #[cfg(test)]
@@ -390,7 +407,10 @@ mod tests {
             ("connection", "close, x-hop"),
             ("x-hop", "1"),
         ]);
-        let out = forwarded_response(headers, |name| name.starts_with("anthropic-ratelimit-"), 1);
+        let mut spare = HeaderMap::new();
+        let is_limit_header = |name: &str| name.starts_with("anthropic-ratelimit-");
+        let out = forwarded_response(headers, is_limit_header, 1, &mut spare);
+        assert!(spare.is_empty() && spare.capacity() > 0);
         assert_eq!(
             names(&out),
             [

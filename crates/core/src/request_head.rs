@@ -35,9 +35,35 @@ pub fn is_whole(bytes: &[u8]) -> bool {
     lines.skip_while(|line| line.is_empty()).any(<[u8]>::is_empty)
 }
 
+/// Whether `bytes` begin with the line of this request. Bytes that were kept from the middle of a head do not.
+pub fn begins_with(bytes: &[u8], method: &str, target: &str) -> bool {
+    let rest = bytes.strip_prefix(method.as_bytes()).and_then(|rest| rest.strip_prefix(b" "));
+    let rest = rest.and_then(|rest| rest.strip_prefix(target.as_bytes()));
+    rest.is_some_and(|rest| rest.starts_with(b" HTTP/1."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_head_begins_with_its_line() {
+        let is_of = |head: &str| begins_with(head.as_bytes(), "POST", "/v1/messages?a=b");
+        assert!(is_of("POST /v1/messages?a=b HTTP/1.1\r\nHost: x\r\n\r\n"));
+        for other in [
+            "",
+            "POST",
+            "POST /v1/messages?a=b",
+            "\r\nPOST /v1/messages?a=b HTTP/1.1\r\n\r\n",
+            "POST  /v1/messages?a=b HTTP/1.1\r\n\r\n",
+            "POST /v1/messages?a=bc HTTP/1.1\r\n\r\n",
+            "POST /v1/messages?a=b\r\n\r\n",
+            "GET /v1/messages?a=b HTTP/1.1\r\n\r\n",
+            "ssages?a=b HTTP/1.1\r\nPOST /v1/messages?a=b HTTP/1.1\r\n\r\n",
+        ] {
+            assert!(!is_of(other), "{other:?}");
+        }
+    }
 
     #[test]
     fn a_head_is_whole_with_its_empty_line() {

@@ -2,6 +2,8 @@
 //!
 //! Spec: operations.md, *Observability*.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName};
 
 /// The header in which a client may name its request.
@@ -23,13 +25,12 @@ pub fn from_client(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// An id of our own from 64 random bits.
-pub fn from_random(bits: u64) -> String {
-    let mut id = String::with_capacity(20);
-    id.push_str("req_");
-    for shift in (0..64).step_by(4).rev() {
-        id.push(char::from(b"0123456789abcdef"[(bits >> shift & 15) as usize]));
+pub fn from_random(bits: u64) -> Arc<str> {
+    let mut id = *b"req_0000000000000000";
+    for (digit, shift) in id.iter_mut().rev().zip((0..64).step_by(4)) {
+        *digit = b"0123456789abcdef"[(bits >> shift & 15) as usize];
     }
-    id
+    String::from_utf8_lossy(&id).into()
 }
 
 #[cfg(test)]
@@ -54,6 +55,7 @@ mod tests {
         assert_eq!(with(&["a", "b"]), None);
         let long: &'static str = Box::leak("x".repeat(MAX_LEN + 1).into_boxed_str());
         assert_eq!(with(&[long]), None);
-        assert_eq!(from_random(255), "req_00000000000000ff");
+        assert_eq!(&*from_random(255), "req_00000000000000ff");
+        assert_eq!(&*from_random(0x0123_4567_89ab_cdef), "req_0123456789abcdef");
     }
 }

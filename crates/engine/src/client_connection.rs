@@ -83,10 +83,28 @@ pub struct Ending {
 
 /// What was read since the last request. It is only looked into where that can matter, which is nearly never.
 #[derive(Default)]
-struct RawHead {
+pub struct RawHead {
     bytes: Vec<u8>,
     /// Whether there was more than is kept.
     truncated: bool,
+}
+
+impl RawHead {
+    /// Whether it contradicts itself about the body's length, of a request that the HTTP library takes for a chunked one.
+    /// Where there is no chunking there is nothing left to contradict, since the library refuses lengths that differ. A
+    /// chunked request whose head was not seen, since it came in one piece with the end of the one before, counts as one: no
+    /// client does that, except to smuggle.
+    pub fn is_contradictory(&self) -> bool {
+        // Of a body that came with its head, only the beginning is kept.
+        let is_seen = !self.bytes.is_empty() && (!self.truncated || request_head::is_whole(&self.bytes));
+        !is_seen || request_head::is_contradictory(&self.bytes)
+    }
+
+    /// The bytes, if they are the head of this request from its beginning to its end, and are not many.
+    pub fn into_bytes_of(self, method: &str, target: &str) -> Option<Vec<u8>> {
+        let is_kept = !self.truncated && self.bytes.len() <= MAX_KEPT_HEAD;
+        (is_kept && request_head::begins_with(&self.bytes, method, target)).then_some(self.bytes)
+    }
 }
 
 /// Not its bytes: there are tokens among them.
@@ -98,6 +116,9 @@ impl fmt::Debug for RawHead {
 
 /// Most that is kept of what was read between two requests: a head of the largest usual size.
 const MAX_RAW_HEAD: usize = 64 * 1024;
+
+/// Most that is kept of it while its request waits for its answer's head.
+const MAX_KEPT_HEAD: usize = 16 * 1024;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // None of the sections under these locks can panic half way.
@@ -243,18 +264,9 @@ impl ClientConnection {
         self.in_flight() == 0 && !self.is_http2() && !lock(&self.head).bytes.is_empty()
     }
 
-    /// Takes what was read of the head of the request that has just come in, and says whether it contradicts itself about
-    /// the body's length. `is_chunked`: what the HTTP library made of it; where there is no chunking there is nothing left
-    /// to contradict, since the library refuses lengths that differ. A chunked request whose head was not seen, since it
-    /// came in one piece with the end of the one before, counts as one: no client does that, except to smuggle.
-    pub fn head_is_contradictory(&self, is_chunked: bool) -> bool {
-        let head = std::mem::take(&mut *lock(&self.head));
-        if !is_chunked {
-            return false;
-        }
-        // Of a body that came with its head, only the beginning is kept.
-        let is_seen = !head.bytes.is_empty() && (!head.truncated || request_head::is_whole(&head.bytes));
-        !is_seen || request_head::is_contradictory(&head.bytes)
+    /// Takes what was read of the head of the request that has just come in over HTTP/1.1.
+    pub fn take_head(&self) -> RawHead {
+        std::mem::take(&mut *lock(&self.head))
     }
 
     // --- cuts ---
@@ -378,7 +390,7 @@ mod tests {
         for bytes in read {
             connection.on_read(bytes);
         }
-        connection.head_is_contradictory(true)
+        connection.take_head().is_contradictory()
     }
 
     #[test]
@@ -390,6 +402,30 @@ mod tests {
         assert!(!is_contradictory(&[&head[..20], &[&head[20..], &body].concat()]));
         let both = format!("{HEAD}Content-Length: 3\r\n\r\n").into_bytes();
         assert!(is_contradictory(&[&[&both[..], &body].concat()]));
+    }
+
+    #[test]
+    fn bytes_of_a_head_are_given_where_they_are_all_of_it() {
+        let given = |read: &[&[u8]]| {
+            let connection = ClientConnection::new(([127, 0, 0, 1], 1).into());
+            for bytes in read {
+                connection.on_read(bytes);
+            }
+            connection.take_head().into_bytes_of("POST", "/")
+        };
+        let head = format!("{HEAD}\r\n").into_bytes();
+        assert_eq!(given(&[&head]).as_ref(), Some(&head));
+        assert_eq!(given(&[&head[..20], &head[20..]]).as_ref(), Some(&head));
+        assert_eq!(given(&[&head[1..]]), None);
+        assert_eq!(given(&[]), None);
+        let long = [&head[..], &vec![b'x'; MAX_KEPT_HEAD]].concat();
+        assert_eq!(given(&[&long]), None);
+        assert!(given(&[&long[..MAX_KEPT_HEAD]]).is_some());
+        // What was taken is not given again.
+        let connection = ClientConnection::new(([127, 0, 0, 1], 1).into());
+        connection.on_read(&head);
+        drop(connection.take_head());
+        assert_eq!(connection.take_head().into_bytes_of("POST", "/"), None);
     }
 
     #[test]

@@ -14,17 +14,18 @@ pub(crate) struct ClientHeaders {
 
 /// What is left for the next try.
 enum Left {
-    /// Nobody has had it.
-    Map(HeaderMap),
+    /// Nobody has had it. With the bytes that it was read from, if they are there.
+    Map(HeaderMap, Option<Vec<u8>>),
     /// A copy; none if there could be none.
     Kept(Option<KeptHeaders>),
 }
 
 impl ClientHeaders {
-    /// All headers as they came. `state`: the name of the one whose value belongs to a credential.
-    pub(crate) fn new(headers: HeaderMap, state: Option<&HeaderName>) -> Self {
+    /// All headers as they came, and the bytes that they were read from, where those are known. `state`: the name of the one
+    /// whose value belongs to a credential.
+    pub(crate) fn new(headers: HeaderMap, read_from: Option<Vec<u8>>, state: Option<&HeaderName>) -> Self {
         let state = state.and_then(|name| headers.get(name)).cloned();
-        Self { state, left: Mutex::new(Left::Map(headers)) }
+        Self { state, left: Mutex::new(Left::Map(headers, read_from)) }
     }
 
     /// The value that belongs to a credential, if there is one.
@@ -37,8 +38,11 @@ impl ClientHeaders {
         // Nothing under the lock can panic half way.
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *left {
-            Left::Map(map) => {
-                let kept = KeptHeaders::of(map);
+            Left::Map(map, read_from) => {
+                let kept = match read_from.take() {
+                    Some(bytes) => Some(KeptHeaders::head(bytes, map)),
+                    None => KeptHeaders::of(map),
+                };
                 let map = std::mem::take(map);
                 *left = Left::Kept(kept);
                 Some(map)
@@ -59,11 +63,14 @@ mod tests {
             headers.append(name, HeaderValue::from_static(value));
         }
         let name = HeaderName::from_static("x-state");
-        let given = ClientHeaders::new(headers.clone(), Some(&name));
-        assert_eq!(given.credential_state().unwrap(), "s");
-        for _ in 0..3 {
-            assert_eq!(given.for_try().unwrap(), headers);
+        let bytes = b"GET / HTTP/1.1\r\nAccept: a\r\nX-State:s\r\naccept: b\r\n\r\nbody".to_vec();
+        for read_from in [None, Some(bytes)] {
+            let given = ClientHeaders::new(headers.clone(), read_from, Some(&name));
+            assert_eq!(given.credential_state().unwrap(), "s");
+            for _ in 0..3 {
+                assert_eq!(given.for_try().unwrap(), headers);
+            }
         }
-        assert!(ClientHeaders::new(headers, None).credential_state().is_none());
+        assert!(ClientHeaders::new(headers, None, None).credential_state().is_none());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
@@ -58,7 +58,9 @@ impl Outgoing<'_> {
         match length {
             // The library adds it where there is none and a body needs one.
             Some(length) => {
-                if let Some(value) = out.get_mut(CONTENT_LENGTH) {
+                if let Some(value) = out.get_mut(CONTENT_LENGTH)
+                    && value.to_str().ok().and_then(|stated| stated.parse().ok()) != Some(length)
+                {
                     *value = length.into();
                 }
             }
@@ -167,7 +169,7 @@ pub(crate) async fn forward(
     let upstream = credential.endpoints().at(target.base);
     let connected = match outgoing.socket {
         None => upstream.connect(how.fresh).await,
-        Some(_) => upstream.connect_apart().await,
+        Some(_) => Box::pin(upstream.connect_apart()).await,
     };
     let connection = connected
         .map_err(|error| Unanswered::NotSent { by: NotSentBy::Dialling, detail: error.to_string() })?;
@@ -180,7 +182,8 @@ pub(crate) async fn forward(
         request_for(provider, &way, held, outgoing, upload, client).map_err(Unanswered::Fault)?;
     let handshake = outgoing.socket.map(|_| Handshake::ask(&mut request));
     let taken = reused.then(Instant::now);
-    match within_time(upload, exchange(connection, request)).await {
+    let answer = pin!(exchange(connection, request));
+    match within_time(upload, answer).await {
         Ok(Ok((response, source))) => {
             if let Some(handshake) = &handshake
                 && let Err(why) = handshake.check(&response)
@@ -316,8 +319,9 @@ fn pass_interim_responses_on<B>(
         if matches!(status.as_u16(), 100 | 101) {
             return;
         }
-        let kept =
-            headers::forwarded_response(response.headers().clone(), |name| provider.is_limit_header(name), 0);
+        let is_limit_header = |name: &str| provider.is_limit_header(name);
+        let (given, mut spare) = (response.headers().clone(), HeaderMap::new());
+        let kept = headers::forwarded_response(given, is_limit_header, 0, &mut spare);
         client.push_interim(&interim_head(status, &kept));
     });
 }
@@ -336,8 +340,10 @@ fn interim_head(status: http::StatusCode, headers: &HeaderMap<HeaderValue>) -> V
 }
 
 /// Waits for `answer`, as long as the client keeps sending and the provider is within its time.
-pub(crate) async fn within_time<T>(upload: &Upload, answer: impl Future<Output = T>) -> Result<T, Timeout> {
-    let mut answer = pin!(answer);
+pub(crate) async fn within_time<T>(
+    upload: &Upload,
+    mut answer: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, Timeout> {
     let mut timer = pin!(None::<tokio::time::Sleep>);
     std::future::poll_fn(|context| {
         if let Poll::Ready(answer) = answer.as_mut().poll(context) {

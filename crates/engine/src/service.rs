@@ -17,6 +17,7 @@ mod shortcut;
 mod show;
 mod socket;
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -52,6 +53,14 @@ use crate::upload::{ReplayBudget, Upload, UploadLimits};
 
 /// Room for the headers that are set by us on an answer.
 const OWN_HEADERS: usize = 16;
+
+/// Largest map of headers that is kept for the next answer.
+const MAX_SPARE: usize = 128;
+
+thread_local! {
+    /// An empty map of headers, whose memory the next answer takes, leaving that of its own.
+    static SPARE: RefCell<HeaderMap> = RefCell::default();
+}
 
 /// What a user may do about modes that cost the account extra (claude.md, *Fast mode*).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,7 +232,7 @@ impl Service {
         let address = client_address::of(client.peer().ip(), &parts.headers, &self.settings.trusted_proxies);
         let id: Arc<str> = match request_id::from_client(&parts.headers) {
             Some(id) => id.into(),
-            None => request_id::from_random(fastrand::u64(..)).into(),
+            None => request_id::from_random(fastrand::u64(..)),
         };
         let mut under = Under {
             is_head: parts.method == http::Method::HEAD,
@@ -322,7 +331,7 @@ impl Service {
         let outgoing = Outgoing {
             method,
             target: call.target,
-            headers: ClientHeaders::new(headers, self.provider.credential_state()),
+            headers: ClientHeaders::new(headers, call.head, self.provider.credential_state()),
             overrides: &self.settings.headers,
             socket: None,
         };
@@ -370,11 +379,14 @@ impl Service {
             record.answered = Some(Instant::now());
         }
         let passthrough = asked.user.as_ref().is_some_and(|user| user.passthrough_limits);
-        let mut response_headers = headers::forwarded_response(
-            provided,
-            |name| !passthrough && self.provider.is_limit_header(name),
-            OWN_HEADERS,
-        );
+        let is_limit_header = |name: &str| !passthrough && self.provider.is_limit_header(name);
+        let mut response_headers = SPARE.with_borrow_mut(|spare| {
+            let kept = headers::forwarded_response(provided, is_limit_header, OWN_HEADERS, spare);
+            if spare.capacity() > MAX_SPARE {
+                *spare = HeaderMap::new();
+            }
+            kept
+        });
         if shows && !passthrough {
             for (name, value) in self.shown_headers(asked, status, answer.at).headers() {
                 response_headers.insert(name, value.clone());

@@ -124,6 +124,11 @@ impl Upstream {
                 return Ok(Connection::Http2 { stream, reused: true });
             }
         }
+        // Large, and rare.
+        Box::pin(self.connect_anew()).await
+    }
+
+    async fn connect_anew(&self) -> Result<Connection, DialError> {
         let dialled = self.dialer.dial(&self.settings.origin, tls::Offer::Usual).await?;
         if dialled.is_http2 {
             let (shared, stream) = http2::open(dialled.stream).await.map_err(DialError::handshake)?;

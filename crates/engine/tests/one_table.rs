@@ -21,7 +21,7 @@ const PLACES: [(&str, &[&str]); 7] = [
     ("Action::", &[ATTEMPT, FAILED, SOCKET]),
     ("Repeat::", &[FAILED, SOCKET]),
     // Sending: a client's request here, and requests of our own, which have rules of their own, there.
-    ("= forward(", &[ATTEMPT]),
+    ("(forward(", &[ATTEMPT]),
     (".next_try()", &["forward.rs", "own_request.rs"]),
 ];
 

@@ -99,8 +99,10 @@ impl Function {
             }
             Self::ForwardedResponse => {
                 let headers = header_map(json_head().as_bytes())?;
-                let forward =
-                    |headers| forwarded_response(headers, |name| Claude.is_limit_header(name), EXTRA);
+                let mut spare = HeaderMap::new();
+                let mut forward = |headers| {
+                    forwarded_response(headers, |name| Claude.is_limit_header(name), EXTRA, &mut spare)
+                };
                 let sent = forward(headers.clone()).len();
                 ensure!(sent > 0 && sent < headers.len(), "{sent} of {} headers went through", headers.len());
                 repeat_with(headers, [calls, prepared], forward)?;

@@ -79,6 +79,7 @@ mod refused_token;
 mod reload;
 #[cfg(test)]
 mod reload_storm;
+mod retry_headers;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub(super) enum Accepted {
 pub(super) struct ApiCall {
     /// As the client sent it, without the service's prefix.
     pub(super) target: PathAndQuery,
+    /// The bytes that it was read from, if they are known.
+    pub(super) head: Option<Vec<u8>>,
     /// The path a user must have been given, where it is none of the clients' own.
     pub(super) needs_path: Option<String>,
     pub(super) asks_model: bool,
@@ -40,8 +42,10 @@ pub(super) struct ApiCall {
 impl Service {
     pub(super) fn accept(&self, parts: &Parts, client: &Arc<ClientConnection>) -> Result<Accepted, Fault> {
         let invalid = |message: String| Fault::new(FaultKind::InvalidRequest, message);
-        if parts.version != http::Version::HTTP_2
-            && client.head_is_contradictory(parts.headers.contains_key(TRANSFER_ENCODING))
+        let head = (parts.version != http::Version::HTTP_2).then(|| client.take_head());
+        if let Some(head) = &head
+            && parts.headers.contains_key(TRANSFER_ENCODING)
+            && head.is_contradictory()
         {
             return Err(Fault::new(
                 FaultKind::InvalidRequest,
@@ -93,7 +97,9 @@ impl Service {
         };
         let target =
             self.target(parts).ok_or_else(|| invalid("the request target is not valid".to_owned()))?;
-        let call = ApiCall { target, needs_path, asks_model, needs_api_key, shows_limits, asks_usage };
+        let given = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
+        let head = head.and_then(|head| head.into_bytes_of(parts.method.as_str(), given));
+        let call = ApiCall { target, head, needs_path, asks_model, needs_api_key, shows_limits, asks_usage };
         Ok(if wants_socket { Accepted::Socket(call) } else { Accepted::Api(call) })
     }
 

@@ -1,5 +1,6 @@
 //! What selection has to know of a request, and how that is found out.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,7 +88,7 @@ impl Service {
                 model = Some(self.check_model(user, upload).await?);
             } else if is_needed || is_limited_by_model(pool) {
                 let reads = upload.read_for_routing(is_needed && session.is_none());
-                within_time(upload, reads).await.map_err(|_| slow_body())?.map_err(upload_fault)?;
+                within_time(upload, pin!(reads)).await.map_err(|_| slow_body())?.map_err(upload_fault)?;
             }
             model = model.or_else(|| upload.model());
             session = session.or_else(|| self.provider.session(&HeaderMap::new(), &upload.facts().2));
@@ -129,7 +130,10 @@ impl Service {
 
     /// Where the model decides what is allowed, the body is read whole before anything of it is sent.
     async fn check_model(&self, user: Option<&User>, upload: &Upload) -> Result<String, Fault> {
-        within_time(upload, upload.read_whole()).await.map_err(|_| slow_body())?.map_err(upload_fault)?;
+        within_time(upload, pin!(upload.read_whole()))
+            .await
+            .map_err(|_| slow_body())?
+            .map_err(upload_fault)?;
         let (progress, model, _) = upload.facts();
         let model = match (progress, model) {
             (Progress::Ended, Found::Text(model)) => model,

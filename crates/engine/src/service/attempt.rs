@@ -3,6 +3,7 @@
 //! Spec: routing.md, *Failures before the first response byte has been sent to the client*. What is done about a failed
 //! try: `failed`.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -211,7 +212,7 @@ impl Service {
         fresh: bool,
     ) -> Came {
         let token = held.token;
-        let sent = forward(
+        let mut sent = pin!(forward(
             self.provider,
             credential,
             held,
@@ -219,11 +220,11 @@ impl Service {
             request.upload,
             guard.connection(),
             How { fresh, left_out: self.foreign_state(request, credential, tries) },
-        );
+        ));
         let answer = if request.asked.pool.members().len() > 1 {
             tokio::select! {
                 biased;
-                answer = sent => answer,
+                answer = &mut sent => answer,
                 () = self.interrupted(request, credential, tries) => return Came::Interrupted,
             }
         } else {

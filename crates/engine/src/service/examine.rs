@@ -49,11 +49,10 @@ pub(super) async fn examine(
 ) -> Examined {
     let status = answer.response.status();
     if status.is_success() {
-        return if is_event_stream(answer.response.headers()) {
-            first_event(provider, answer, model, is_api_key).await
-        } else {
-            Examined::Fine
-        };
+        if is_event_stream(answer.response.headers()) {
+            return Box::pin(first_event(provider, answer, model, is_api_key)).await;
+        }
+        return Examined::Fine;
     }
     if !(status.is_client_error() || status.is_server_error()) {
         return Examined::Fine;
@@ -61,7 +60,7 @@ pub(super) async fn examine(
     let mut body = Vec::new();
     if is_told_by_its_body(status) {
         // Not in time, or not to its end: what has come goes on, and nothing is made of it.
-        if tokio::time::timeout(ERROR_PATIENCE, read_whole(answer)).await == Ok(true) {
+        if Box::pin(tokio::time::timeout(ERROR_PATIENCE, read_whole(answer))).await == Ok(true) {
             body = decoded(answer).unwrap_or_default();
         }
     }
@@ -94,8 +93,9 @@ fn refusal(
 
 /// Whether an answer with these headers is a stream of events.
 pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"text/event-stream"))
+    const STREAM: &[u8] = b"text/event-stream";
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..STREAM.len()));
+    content_type.is_some_and(|beginning| beginning.eq_ignore_ascii_case(STREAM))
 }
 
 /// Reads the beginning of a stream, until it tells something or has been held for long enough.

@@ -52,7 +52,7 @@ impl Way {
         Outgoing {
             method: Method::GET,
             target: self.target.clone(),
-            headers: ClientHeaders::new(self.headers.clone(), service.provider.credential_state()),
+            headers: ClientHeaders::new(self.headers.clone(), None, service.provider.credential_state()),
             overrides: &service.settings.headers,
             socket: Some(self.facts),
         }
@@ -183,7 +183,7 @@ impl Service {
                 || name == CONTENT_LENGTH.as_str()
                 || (!passthrough && self.provider.is_limit_header(name))
         };
-        let mut granted = headers::forwarded_response(provided, is_ours, OWN_HEADERS);
+        let mut granted = headers::forwarded_response(provided, is_ours, OWN_HEADERS, &mut HeaderMap::new());
         if !passthrough {
             let shown = with_view(asked, |view| self.provider.limit_facts().shown_headers(view));
             for (name, value) in shown {

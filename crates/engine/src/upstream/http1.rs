@@ -108,7 +108,8 @@ impl Pool {
 
     /// Keeps a connection whose answer has been read, if it can be used again.
     pub(super) fn put(&self, mut connection: Box<Http1>) {
-        if !connection.is_idle() {
+        // Nearly always it came to rest as it was driven for the end of the answer.
+        if !connection.sender.is_ready() && !connection.is_idle() {
             return;
         }
         let now = Instant::now();

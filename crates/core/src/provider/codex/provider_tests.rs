@@ -235,8 +235,12 @@ fn limits_are_not_shown_and_the_rest_of_an_answer_is() {
     let line = BUILT_IN.lines().find(|line| line.contains("sse_events")).unwrap();
     let answer: Value = serde_json::from_str(line).unwrap();
     let headers = headers_of(&answer["response"]);
-    let passed =
-        crate::headers::forwarded_response(headers, |name| Provider::is_limit_header(&Codex, name), 0);
+    let passed = crate::headers::forwarded_response(
+        headers,
+        |name| Provider::is_limit_header(&Codex, name),
+        0,
+        &mut HeaderMap::new(),
+    );
     assert_eq!(
         names(&passed),
         [
