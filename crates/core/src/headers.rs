@@ -9,7 +9,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, Head
 /// what is set anew, what a proxy in front of us adds, and what tells of the client's own account (codex.md, *Headers*).
 pub fn is_dropped_from_request(name: &HeaderName) -> bool {
     let name = name.as_str();
-    // By first letters and length: this runs for every header of every request.
+    // By first letters and length, since this runs for every header of every request. They are those of the names below.
     let may_be = match name.as_bytes() {
         [b'x', b'-', third, ..] => matches!(third, b'a' | b'f' | b'o' | b'r' | b't'),
         [first, ..] => b"acfhkoptuv".contains(first),

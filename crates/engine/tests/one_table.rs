@@ -12,7 +12,7 @@ const ATTEMPT: &str = "service/attempt.rs";
 const SOCKET: &str = "service/socket/failure.rs";
 
 /// What stands where, and nowhere else.
-const PLACES: [(&str, &[&str]); 7] = [
+const PLACES: [(&str, &[&str]); 8] = [
     // The table, and what belongs to it. The judge of refreshes has the same name.
     (" judge(", &[FAILED, SOCKET, "credential/refresh.rs"]),
     ("after_recovery(", &[FAILED]),
@@ -22,6 +22,7 @@ const PLACES: [(&str, &[&str]); 7] = [
     ("Repeat::", &[FAILED, SOCKET]),
     // Sending: a client's request here, and requests of our own, which have rules of their own, there.
     ("(forward(", &[ATTEMPT]),
+    ("= forward(", &[]),
     (".next_try()", &["forward.rs", "own_request.rs"]),
 ];
 

@@ -79,6 +79,7 @@ mod refused_token;
 mod reload;
 #[cfg(test)]
 mod reload_storm;
+#[cfg(test)]
 mod retry_headers;
 #[cfg(test)]
 mod sessions;
