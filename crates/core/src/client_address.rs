@@ -54,6 +54,18 @@ impl Network {
     }
 }
 
+/// What counts as one address where clients are counted: a host of IPv4, a /64 of IPv6, since one IPv6 host has all of its
+/// /64.
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => IpAddr::V4(v4),
+            None => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
+        },
+    }
+}
+
 /// Whether `address` is one of the trusted proxies.
 pub fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
     trusted.iter().any(|network| network.contains(address))

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::client_address::network_of;
+
 /// Failures within [`MEMORY`] that cost nothing: a person with an old token in one terminal notices no delay.
 pub const FREE_FAILURES: u32 = 5;
 
@@ -58,17 +60,6 @@ impl AuthThrottle {
         {
             self.failures.remove(&oldest);
         }
-    }
-}
-
-/// What counts as one address: a host of IPv4, a /64 of IPv6, since one IPv6 host has all of its /64.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => IpAddr::V4(v4),
-            None => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
-        },
     }
 }
 

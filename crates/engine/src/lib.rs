@@ -14,6 +14,7 @@ mod decode;
 pub mod failovers;
 mod forward;
 mod handshake;
+pub mod memory_budget;
 mod own_request;
 pub mod record;
 pub mod relay;

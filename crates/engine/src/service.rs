@@ -18,6 +18,7 @@ mod show;
 mod socket;
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -47,9 +48,10 @@ use crate::client_headers::ClientHeaders;
 use crate::credential::Credential;
 use crate::failovers::Failovers;
 use crate::forward::{Answer, Outgoing, upload_fault};
+use crate::memory_budget::{Holder, MemoryBudget, MemoryShare};
 use crate::record::Record;
 use crate::relay::{Relay, ResponseBody};
-use crate::upload::{ReplayBudget, Upload, UploadLimits};
+use crate::upload::{Upload, UploadLimits};
 
 /// Room for the headers that are set by us on an answer.
 const OWN_HEADERS: usize = 16;
@@ -137,8 +139,8 @@ pub struct ServiceSettings {
     pub upload: UploadLimits,
     /// Longest silence in the middle of an answer.
     pub idle: Duration,
-    /// What the process may keep for repeats.
-    pub replay_budget: Arc<ReplayBudget>,
+    /// The memory that request bodies of all services share.
+    pub memory: Arc<MemoryBudget>,
 }
 
 /// A service, as one configuration has it.
@@ -215,6 +217,11 @@ impl Service {
         &self.settings
     }
 
+    /// The share of the memory for bodies that a request takes from.
+    fn memory_of(&self, user: Option<&User>, address: IpAddr) -> MemoryShare {
+        self.settings.memory.share_of(Holder::at(user.map(|user| user.id), address))
+    }
+
     /// Its provider.
     pub fn provider(&self) -> &'static dyn Provider {
         self.provider
@@ -277,7 +284,7 @@ impl Service {
             encoding,
             wanted,
             self.settings.upload,
-            Arc::clone(&self.settings.replay_budget),
+            &self.memory_of(authed.user.as_deref(), address),
             under.record.is_some() || authed.call.asks_model,
         );
         let upload = match upload {

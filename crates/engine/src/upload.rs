@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -18,32 +17,10 @@ use trunkline_core::provider::{WANTED_COUNT, WANTED_MODEL, WANTED_SESSION};
 use trunkline_core::scan::{BodyScan, Found, Progress, Wanted};
 
 use crate::decode::{BodyDecoder, DecodeError};
+use crate::memory_budget::{MemoryShare, Reservation};
 
 /// How much of a body is looked through for the model, for routing and for the log (claude.md, *To the provider*).
 const MAX_SCAN_FOR_MODEL: usize = 64 * 1024;
-
-/// What all requests of the process may keep for repeats, together: 256 MiB (config.md, `replay_buffer`).
-pub const PROCESS_REPLAY_BYTES: usize = 256 * 1024 * 1024;
-
-/// Bytes kept by all requests of the process.
-#[derive(Debug, Default)]
-pub struct ReplayBudget {
-    used: AtomicUsize,
-}
-
-impl ReplayBudget {
-    pub(crate) fn take(&self, bytes: usize) -> bool {
-        self.used
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
-                used.checked_add(bytes).filter(|used| *used <= PROCESS_REPLAY_BYTES)
-            })
-            .is_ok()
-    }
-
-    pub(crate) fn give_back(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::AcqRel);
-    }
-}
 
 /// Bounds of one body.
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +65,6 @@ pub enum Waiting {
 #[derive(Debug)]
 pub struct Upload {
     state: Mutex<State>,
-    budget: Arc<ReplayBudget>,
     limits: UploadLimits,
 }
 
@@ -98,8 +74,8 @@ struct State {
     length: Option<u64>,
     kept: VecDeque<Bytes>,
     kept_bytes: usize,
-    /// Bytes of the budget of the process that are ours.
-    reserved: usize,
+    /// What `kept` takes of its user's share of the memory for bodies.
+    reserved: Reservation,
     /// Whether everything so far is in `kept`.
     keeping: bool,
     trailers: Option<HeaderMap>,
@@ -123,13 +99,13 @@ struct State {
 
 impl Upload {
     /// A body about to be read. `encoding` is the value of `content-encoding`, if there is one; `curious`: whether the model
-    /// is wanted in passing.
+    /// is wanted in passing; `memory`: the share of the one who sends it.
     pub fn new(
         incoming: Incoming,
         encoding: Option<&str>,
         wanted: [Wanted; WANTED_COUNT],
         limits: UploadLimits,
-        budget: Arc<ReplayBudget>,
+        memory: &MemoryShare,
         curious: bool,
     ) -> Result<Arc<Self>, UploadError> {
         let length = incoming.size_hint().exact();
@@ -142,7 +118,7 @@ impl Upload {
             length,
             kept: VecDeque::new(),
             kept_bytes: 0,
-            reserved: 0,
+            reserved: memory.empty(),
             keeping: true,
             trailers: None,
             received: 0,
@@ -157,7 +133,7 @@ impl Upload {
             ahead: false,
             is_over: false,
         };
-        Ok(Arc::new(Self { state: Mutex::new(state), budget, limits }))
+        Ok(Arc::new(Self { state: Mutex::new(state), limits }))
     }
 
     /// No body, of a request whose head is waited for within `limits`.
@@ -184,7 +160,7 @@ impl Upload {
             length: Some(length),
             kept: if body.is_empty() { VecDeque::new() } else { VecDeque::from([body]) },
             kept_bytes: 0,
-            reserved: 0,
+            reserved: MemoryShare::of_own().empty(),
             keeping: true,
             trailers: None,
             received: length,
@@ -199,7 +175,7 @@ impl Upload {
             ahead: false,
             is_over: false,
         };
-        Arc::new(Self { state: Mutex::new(state), budget: Arc::default(), limits })
+        Arc::new(Self { state: Mutex::new(state), limits })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -286,9 +262,7 @@ impl Upload {
         state.keeping = false;
         state.kept = VecDeque::new();
         state.kept_bytes = 0;
-        let reserved = std::mem::take(&mut state.reserved);
-        drop(state);
-        self.budget.give_back(reserved);
+        state.reserved.shrink_to(0);
     }
 
     /// Whether there may be another try.
@@ -320,13 +294,6 @@ impl Upload {
         }
         let since = *state.waiting_for_provider.get_or_insert_with(Instant::now);
         Waiting::ForProvider(since + self.limits.response_head)
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        let reserved = self.lock().reserved;
-        self.budget.give_back(reserved);
     }
 }
 
@@ -384,8 +351,7 @@ impl State {
         }
         if self.keeping {
             let bound = if self.strict { upload.limits.max_body } else { upload.limits.replay_buffer };
-            if (self.kept_bytes + chunk.len()) as u64 <= bound && upload.budget.take(chunk.len()) {
-                self.reserved += chunk.len();
+            if (self.kept_bytes + chunk.len()) as u64 <= bound && self.reserved.grow(chunk.len()) {
                 self.kept_bytes += chunk.len();
                 self.kept.push_back(chunk.clone());
             } else if self.strict {
@@ -401,7 +367,7 @@ impl State {
                 self.keeping = false;
                 self.kept = VecDeque::new();
                 self.kept_bytes = 0;
-                upload.budget.give_back(std::mem::take(&mut self.reserved));
+                self.reserved.shrink_to(0);
             }
         }
         self.scan(chunk)

@@ -17,9 +17,10 @@ use trunkline_engine::bindings::Bindings;
 use trunkline_engine::credential::{
     Credential, CredentialSettings, CredentialSource, LiveCredential, LoginFile, Ways,
 };
+use trunkline_engine::memory_budget::MemoryBudget;
 use trunkline_engine::service::{FastMode, Pool, Service, ServiceSettings, User};
 use trunkline_engine::state_changes::StateChanges;
-use trunkline_engine::upload::{ReplayBudget, UploadLimits};
+use trunkline_engine::upload::UploadLimits;
 use trunkline_engine::upstream::Endpoints;
 use trunkline_engine::upstream::tls::SystemAuthorities;
 
@@ -45,8 +46,8 @@ pub enum AssembleError {
 
 /// What all services have in common, whatever the configuration.
 pub(crate) struct Common {
-    /// Bodies kept for a repeat share it.
-    pub(crate) budget: Arc<ReplayBudget>,
+    /// The memory that request bodies share.
+    pub(crate) memory: Arc<MemoryBudget>,
     /// Which credential serves which session.
     pub(crate) bindings: Arc<Bindings>,
     /// Where changes of credentials' states are told.
@@ -66,8 +67,8 @@ impl Common {
         if system.is_named() {
             system.load().map_err(AssembleError::Environment)?;
         }
-        let (budget, bindings, changes) = (Arc::default(), Arc::default(), StateChanges::default());
-        Ok(Self { budget, bindings, changes, workers, surroundings, system })
+        let (memory, bindings, changes) = (Arc::default(), Arc::default(), StateChanges::default());
+        Ok(Self { memory, bindings, changes, workers, surroundings, system })
     }
 }
 
@@ -221,7 +222,7 @@ pub(crate) fn service(
                 response_head: config.timeouts.response_head,
             },
             idle: config.timeouts.idle,
-            replay_budget: Arc::clone(&parts.common.budget),
+            memory: Arc::clone(&parts.common.memory),
         },
         running.map(|service| Arc::clone(service.live())).unwrap_or_default(),
     ))

@@ -319,8 +319,8 @@ impl Relay {
         if self.turns.keeps_request()
             && let Some(turn) = &mut self.turn
         {
-            let settings = &self.service.settings;
-            turn.kept = Kept::new(&data, settings.upload.replay_buffer, &settings.replay_budget);
+            let memory = self.service.memory_of(self.asked.user.as_deref(), self.address);
+            turn.kept = Kept::new(&data, self.service.settings.upload.replay_buffer, &memory);
         }
         if !self.service.would_serve(&self.asked, &self.credential) {
             return self.on_unusable().await;

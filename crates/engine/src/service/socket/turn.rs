@@ -11,10 +11,10 @@ use trunkline_core::socket::{Create, TurnEnd, TurnOutcome};
 
 use crate::activity::Counted;
 use crate::credential::Credential;
+use crate::memory_budget::{MemoryShare, Reservation};
 use crate::record::{Outcome, Record};
 use crate::service::User;
 use crate::service::attempt::Tries;
-use crate::upload::ReplayBudget;
 use crate::websocket::Data;
 
 /// A turn under way.
@@ -94,29 +94,22 @@ impl Turn {
     }
 }
 
-/// A message that is kept, with its part of what the process may keep.
+/// A message that is kept, with its part of its user's share of the memory for bodies.
 pub(super) struct Kept {
     pub(super) data: Data,
-    reserved: usize,
-    budget: Arc<ReplayBudget>,
+    _reserved: Reservation,
 }
 
 impl Kept {
     /// `None`: it is longer than `most`, or there is no room for it.
-    pub(super) fn new(data: &Data, most: u64, budget: &Arc<ReplayBudget>) -> Option<Self> {
-        let reserved = data.bytes.len();
-        if reserved as u64 > most || !budget.take(reserved) {
+    pub(super) fn new(data: &Data, most: u64, memory: &MemoryShare) -> Option<Self> {
+        if data.bytes.len() as u64 > most {
             return None;
         }
+        let reserved = memory.reserve(data.bytes.len())?;
         // A copy of its own: what is sent is masked where it lies.
         let data = Data { is_text: data.is_text, bytes: Bytes::copy_from_slice(&data.bytes) };
-        Some(Self { data, reserved, budget: Arc::clone(budget) })
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        self.budget.give_back(self.reserved);
+        Some(Self { data, _reserved: reserved })
     }
 }
 
