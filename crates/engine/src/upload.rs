@@ -3,7 +3,6 @@
 //!
 //! Spec: claude.md, *To the provider*. The chunks are the ones the HTTP library read; keeping them keeps a reference.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -17,6 +16,7 @@ use trunkline_core::provider::{WANTED_COUNT, WANTED_MODEL, WANTED_SESSION};
 use trunkline_core::scan::{BodyScan, Found, Progress, Wanted};
 
 use crate::decode::{BodyDecoder, DecodeError};
+use crate::kept_bytes::{KeptBytes, Position};
 use crate::memory_budget::{MemoryShare, Reservation};
 
 /// How much of a body is looked through for the model, for routing and for the log (claude.md, *To the provider*).
@@ -72,12 +72,17 @@ pub struct Upload {
 struct State {
     incoming: Option<Incoming>,
     length: Option<u64>,
-    kept: VecDeque<Bytes>,
+    kept: KeptBytes,
+    /// The length of what is in `kept`.
     kept_bytes: usize,
-    /// What `kept` takes of its user's share of the memory for bodies.
+    /// What `kept` costs, of its user's share of the memory for bodies.
     reserved: Reservation,
     /// Whether everything so far is in `kept`.
     keeping: bool,
+    /// How many tries there have been. The body of an earlier one may still be around.
+    tries: u32,
+    /// How much of what is kept the latest try has had.
+    sent: Position,
     trailers: Option<HeaderMap>,
     received: u64,
     failed: Option<UploadError>,
@@ -116,10 +121,12 @@ impl Upload {
         let state = State {
             incoming: (!ended).then_some(incoming),
             length,
-            kept: VecDeque::new(),
+            kept: KeptBytes::default(),
             kept_bytes: 0,
             reserved: memory.empty(),
             keeping: true,
+            tries: 0,
+            sent: Position::default(),
             trailers: None,
             received: 0,
             failed: None,
@@ -158,10 +165,12 @@ impl Upload {
         let state = State {
             incoming: None,
             length: Some(length),
-            kept: if body.is_empty() { VecDeque::new() } else { VecDeque::from([body]) },
+            kept: body.into(),
             kept_bytes: 0,
             reserved: MemoryShare::of_own().empty(),
             keeping: true,
+            tries: 0,
+            sent: Position::default(),
             trailers: None,
             received: length,
             failed: None,
@@ -253,16 +262,28 @@ impl Upload {
 
     /// Body for the next try: the kept part again, then what is still to come. `None` once something has been let go.
     pub fn next_try(self: &Arc<Self>) -> Option<UploadBody> {
-        self.lock().keeping.then(|| UploadBody { upload: Arc::clone(self), next: 0 })
+        let mut state = self.lock();
+        if !state.keeping {
+            return None;
+        }
+        state.tries += 1;
+        state.sent = Position::default();
+        Some(UploadBody {
+            upload: Arc::clone(self),
+            number: state.tries,
+            next: Position::default(),
+            has_sent_trailers: false,
+        })
     }
 
     /// Lets go of what was kept: an answer has been accepted, there will be no other try.
     pub fn release(&self) {
         let mut state = self.lock();
         state.keeping = false;
-        state.kept = VecDeque::new();
-        state.kept_bytes = 0;
-        state.reserved.shrink_to(0);
+        // An answer may come before the provider has been sent all that was read: the rest of it is still to go.
+        if state.kept.is_end(state.sent) {
+            state.let_go();
+        }
     }
 
     /// Whether there may be another try.
@@ -338,6 +359,24 @@ impl State {
         }
     }
 
+    /// Notes how far a try has come, and frees what was kept once nobody needs it any more.
+    fn on_sent(&mut self, body: &UploadBody) {
+        if body.number != self.tries {
+            return;
+        }
+        self.sent = body.next;
+        if !self.keeping && self.kept.is_end(self.sent) {
+            self.let_go();
+        }
+    }
+
+    /// Frees what was kept.
+    fn let_go(&mut self) {
+        self.kept = KeptBytes::default();
+        self.kept_bytes = 0;
+        self.reserved.shrink_to(0);
+    }
+
     fn fail(&mut self, error: UploadError) -> UploadError {
         self.failed = Some(error);
         self.incoming = None;
@@ -351,23 +390,20 @@ impl State {
         }
         if self.keeping {
             let bound = if self.strict { upload.limits.max_body } else { upload.limits.replay_buffer };
-            if (self.kept_bytes + chunk.len()) as u64 <= bound && self.reserved.grow(chunk.len()) {
-                self.kept_bytes += chunk.len();
-                self.kept.push_back(chunk.clone());
-            } else if self.strict {
+            self.kept_bytes += chunk.len();
+            self.kept.push(chunk.clone());
+            let more = self.kept.cost().saturating_sub(self.reserved.bytes());
+            let fits = self.kept_bytes as u64 <= bound && self.reserved.grow(more);
+            if !fits && self.strict {
                 return Err(UploadError::NoRoom);
-            } else if self.ahead {
+            }
+            if !fits && self.ahead {
                 // Not sent yet: kept until the first try has had it, one chunk beyond the bound at most.
-                self.kept_bytes += chunk.len();
-                self.kept.push_back(chunk.clone());
                 self.is_over = true;
-            } else {
-                // What is kept may be in the middle of being sent; `next` of the running try counts chunks, so the chunks
-                // go only when that try has had them all, which is now: it asks for a chunk when it has none left.
+            } else if !fits {
+                // The running try has had all that was kept: only then does it ask for this chunk.
                 self.keeping = false;
-                self.kept = VecDeque::new();
-                self.kept_bytes = 0;
-                self.reserved.shrink_to(0);
+                self.let_go();
             }
         }
         self.scan(chunk)
@@ -414,8 +450,11 @@ impl From<DecodeError> for UploadError {
 #[derive(Debug)]
 pub struct UploadBody {
     upload: Arc<Upload>,
-    /// Kept chunks that this try has had.
-    next: usize,
+    /// Which try it is.
+    number: u32,
+    /// How much of what is kept this try has had.
+    next: Position,
+    has_sent_trailers: bool,
 }
 
 impl Body for UploadBody {
@@ -428,24 +467,24 @@ impl Body for UploadBody {
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let upload = Arc::clone(&self.upload);
         let mut state = upload.lock();
-        if let Some(chunk) = state.kept.get(self.next) {
-            self.next += 1;
-            let chunk = chunk.clone();
+        let kept = state.kept.read(&mut self.next);
+        state.on_sent(&self);
+        if let Some(chunk) = kept {
             state.waiting_for_provider = None;
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         match std::task::ready!(state.poll_next(&upload, context)) {
             Some(Ok(chunk)) => {
-                self.next += 1;
+                self.next = state.kept.end();
+                state.on_sent(&self);
                 Poll::Ready(Some(Ok(Frame::data(chunk))))
             }
             Some(Err(error)) => Poll::Ready(Some(Err(error))),
-            None => Poll::Ready(state.trailers.clone().filter(|_| !self.is_ended_with_trailers()).map(
-                |trailers| {
-                    self.next = usize::MAX;
-                    Ok(Frame::trailers(trailers))
-                },
-            )),
+            None => {
+                let trailers = state.trailers.clone().filter(|_| !self.has_sent_trailers);
+                self.has_sent_trailers = true;
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+            }
         }
     }
 
@@ -453,8 +492,8 @@ impl Body for UploadBody {
         let state = self.upload.lock();
         state.incoming.is_none()
             && state.failed.is_none()
-            && self.next >= state.kept.len()
-            && (state.trailers.is_none() || self.is_ended_with_trailers())
+            && state.kept.is_end(self.next)
+            && (state.trailers.is_none() || self.has_sent_trailers)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -463,8 +502,39 @@ impl Body for UploadBody {
     }
 }
 
-impl UploadBody {
-    fn is_ended_with_trailers(&self) -> bool {
-        self.next == usize::MAX
+impl Drop for UploadBody {
+    fn drop(&mut self) {
+        let mut state = self.upload.lock();
+        // The provider wants no more of it, and no other try will.
+        if !state.keeping && state.tries == self.number {
+            state.let_go();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_read_is_sent_though_the_answer_came_before() {
+        let whole = Bytes::from_static(b"the whole body");
+        let upload = Upload::own(whole.clone());
+        let body = upload.next_try().unwrap();
+        upload.release();
+        assert!(upload.next_try().is_none());
+        assert_eq!(body.collect().await.unwrap().to_bytes(), whole);
+        assert_eq!(upload.lock().kept.cost(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_will_send_any_more_is_let_go() {
+        let upload = Upload::own(Bytes::from_static(b"the whole body"));
+        let body = upload.next_try().unwrap();
+        upload.release();
+        drop(body);
+        assert_eq!(upload.lock().kept.cost(), 0);
     }
 }

@@ -18,6 +18,7 @@ use trunkline_core::provider::Provider;
 use crate::decode::BodyDecoder;
 use crate::forward::Answer;
 use crate::own_request::poll_answer;
+use crate::read_ahead;
 
 /// The longest that the body of an error is waited for. Of what has not come by then nothing is made.
 const ERROR_PATIENCE: Duration = Duration::from_secs(2);
@@ -117,12 +118,12 @@ async fn first_event(
                 Some(Ok(frame)) => {
                     if let Some(data) = frame.data_ref() {
                         let is_read = push(&mut first, decoder.as_mut(), data);
-                        answer.read_ahead.push_back(frame);
+                        read_ahead::push(&mut answer.read_ahead, frame);
                         if !is_read {
                             break;
                         }
                     } else {
-                        answer.read_ahead.push_back(frame);
+                        read_ahead::push(&mut answer.read_ahead, frame);
                     }
                 }
             }
@@ -168,7 +169,7 @@ async fn read_whole(answer: &mut Answer) -> bool {
                 }
                 Some(Ok(frame)) => {
                     length += frame.data_ref().map_or(0, Bytes::len);
-                    answer.read_ahead.push_back(frame);
+                    read_ahead::push(&mut answer.read_ahead, frame);
                     if length > MAX_ERROR_BODY {
                         return Poll::Ready(false);
                     }
