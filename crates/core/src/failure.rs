@@ -18,7 +18,7 @@ pub use attempts::{Attempts, MAX_TRIES, Recovery, Situation, after_interrupt, af
 pub use effect::{Action, Counter, Effect, LimitScope, Repeat, Streak};
 pub use error_fields::{ErrorFields, MAX_ERROR_BODY, MAX_FIELD};
 pub use rows::{ROWS, Row};
-pub use texts::{CLAUDE, CODEX, Meaning, Text, Texts};
+pub use texts::{CLAUDE, CODEX, Meaning, Statuses, Text, Texts, Words};
 
 /// How a 429 is to be read, as found by the provider's parser from headers and body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +131,8 @@ struct Seen<'a> {
     meaning: Option<Meaning>,
     refusal: Option<RefusalKind>,
     recovers_any_403: bool,
+    /// Whether the answer is none of the provider's API.
+    is_foreign: bool,
 }
 
 impl<'a> Seen<'a> {
@@ -140,8 +142,10 @@ impl<'a> Seen<'a> {
             meaning: None,
             refusal: None,
             recovers_any_403: texts.recovers_any_403,
+            is_foreign: false,
         };
         if let Failure::Answer(answer) = failure {
+            seen.is_foreign = answer.error.is_foreign;
             seen.meaning = texts.meaning(answer.status, answer.error);
             seen.refusal = answer.refusal;
         }

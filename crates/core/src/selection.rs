@@ -268,6 +268,9 @@ fn standing<'a>(
         return Standing::NotForTransport;
     }
     let first = state::applying(candidate.facts, request.model, is_bound, now).min_by_key(|fact| fact.rank());
+    if state::applying(candidate.facts, request.model, is_bound, now).any(Fact::is_not_serving) {
+        return Standing::NotForModel;
+    }
     match first {
         None if candidate.costs_extra() && strategy != Strategy::Fallback => Standing::UsableAtCost,
         None => Standing::Usable,

@@ -53,6 +53,14 @@ fn used_up() -> Script {
     Script::json(429, &json!({ "error": error }))
 }
 
+/// How the backend says that accounts of this kind do not serve a model.
+const NOT_SERVED: &str = "The 'gpt-5.5' model is not supported when using Codex with a ChatGPT account.";
+
+/// A refusal of the backend's own kind.
+fn detail(status: u16, detail: &Value) -> Script {
+    Script::json(status, &json!({ "detail": detail }))
+}
+
 fn cases() -> Vec<Case> {
     let kind = "invalid_request_error";
     let reached = Limits::primary_reached();
@@ -104,6 +112,35 @@ fn cases() -> Vec<Case> {
             [1, 1],
             "unavailable: the provider says",
         ),
+        plain(
+            "401 deactivated",
+            error(401, kind, Some("account_deactivated"), "no"),
+            200,
+            [1, 1],
+            "unavailable: the provider says",
+        ),
+        plain(
+            "402 deactivated, in detail",
+            detail(402, &json!({ "code": "deactivated_workspace" })),
+            200,
+            [1, 1],
+            "unavailable: the provider says",
+        ),
+        plain(
+            "403 of another workspace",
+            detail(403, &json!({ "code": "invalid_workspace_selected" })),
+            200,
+            [1, 1],
+            "rate_limited: at its limit (account)",
+        ),
+        plain(
+            "400 of a model that is not served",
+            detail(400, &json!(NOT_SERVED)),
+            200,
+            [1, 1],
+            "rate_limited: at its limit (model gpt-5.5)",
+        ),
+        plain("403 of a firewall", Script::text(403, "<html>blocked</html>"), 200, [1, 1], "usable"),
         plain(
             "503 overloaded",
             error(503, "server_error", Some("server_is_overloaded"), "no"),
@@ -189,6 +226,50 @@ async fn every_row_over_http1_streamed() {
 #[tokio::test]
 async fn every_row_over_http2() {
     every_row(Protocol::Http2, false).await;
+}
+
+#[tokio::test]
+async fn no_refresh_is_spent_on_a_dead_account() {
+    for script in [
+        error(401, "invalid_request_error", Some("account_deactivated"), "Your account has been deactivated"),
+        detail(401, &json!({ "code": "account_deactivated" })),
+        detail(402, &json!({ "code": "deactivated_workspace" })),
+    ] {
+        // What is said without naming the account is looked into, and there it is named.
+        for is_named in [true, false] {
+            let pool = CodexPool::new(&["a", "b"]).await;
+            let running = pool.start().await;
+            let first =
+                if is_named { script.clone() } else { error(401, "authentication_error", None, "no") };
+            pool.api.next("a", first);
+            pool.api.next_on("/backend-api/wham/usage", script.clone());
+            let response = send(&running, &turn_in("one")).await;
+            assert_eq!(response.status(), 200, "{}", response.text());
+            assert_eq!(pool.served(), [1, 1]);
+            state_of(&running, "a", "unavailable: the provider says").await;
+            assert_eq!((pool.api.refreshes("a"), pool.api.refreshes("b")), (0, 0));
+            assert_eq!(send(&running, &turn_in("two")).await.status(), 200);
+            assert_eq!(pool.served(), [1, 2], "it is not asked again");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_nobody_serves_is_told_in_the_providers_words() {
+    let pool = CodexPool::new(&["a", "b"]).await;
+    let running = pool.start().await;
+    pool.api.next("a", detail(400, &json!(NOT_SERVED)));
+    pool.api.next("b", detail(400, &json!(NOT_SERVED)));
+    let response = send(&running, &turn_in("one")).await;
+    assert_eq!((response.status(), pool.served()), (400, vec![1, 1]));
+    assert_eq!(response.json().unwrap(), json!({ "detail": NOT_SERVED }));
+    // No limit stands behind it, and nobody is asked again for a while.
+    codex_refusal(&send(&running, &turn_in("one")).await, 404, "invalid_request_error");
+    assert_eq!(pool.served(), [1, 1]);
+    // Other models go on.
+    let other = turn(Bytes::from(json!({ "model": "gpt-5.4", "stream": true, "input": [] }).to_string()));
+    assert_eq!(send(&running, &other).await.status(), 200);
+    assert_eq!(pool.served(), [2, 1]);
 }
 
 /// Every failure that was recorded over HTTP, answered by the first account: whatever another account would not have, the

@@ -57,6 +57,14 @@ fn cases() -> Vec<Case> {
             "unavailable: the provider",
         ),
         case(
+            "401 disabled",
+            error(401, "authentication_error", organization),
+            200,
+            [1, 1],
+            "unavailable: the provider says",
+        ),
+        case("403 of a firewall", Script::text(403, "<html>blocked</html>"), 200, [1, 1], "usable"),
+        case(
             "429 entitlement",
             error(429, "rate_limit_error", "Extra usage is required for long context requests."),
             429,

@@ -184,9 +184,11 @@ impl Facts {
             return;
         }
         self.rate_limited.retain(|known| known.span.until() > now);
+        // Those of some models make room first: their names may be any that clients ask for.
+        let rank = |known: &RateLimited| (known.scope == Scope::All, known.span.until());
         if self.rate_limited.len() >= MAX_RATE_LIMITED
             && let Some((first, _)) =
-                self.rate_limited.iter().enumerate().min_by_key(|(_, known)| known.span.until())
+                self.rate_limited.iter().enumerate().min_by_key(|(_, known)| rank(known))
         {
             self.rate_limited.swap_remove(first);
         }

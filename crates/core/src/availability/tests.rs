@@ -347,6 +347,13 @@ fn refusals_with_a_reset() {
     }
     assert_eq!(facts.rate_limits(at(3)).count(), MAX_RATE_LIMITED);
     assert_eq!(facts.state(at(3), &[]).until(), Some(at(1_199)));
+    // Whatever models clients make up, what is known of the account stays.
+    for n in 0..200 {
+        let model: std::sync::Arc<str> = format!("model m{n}").into();
+        facts.on_rate_limited(&model, Scope::ModelFamily(model.clone()), at(9_000 + n), at(3));
+    }
+    let of_all = facts.rate_limits(at(3)).filter(|limited| limited.scope == Scope::All).count();
+    assert_eq!((of_all, facts.rate_limits(at(3)).count()), (MAX_RATE_LIMITED - 1, MAX_RATE_LIMITED));
 }
 
 #[test]

@@ -21,6 +21,9 @@ pub struct ErrorFields {
     pub message: Option<String>,
     /// The status that an event states, if it does.
     pub status: Option<u16>,
+    /// Whether the body is no answer of the provider's API at all, such as a firewall's page. One that is empty or was not
+    /// read is not known to be.
+    pub is_foreign: bool,
 }
 
 impl fmt::Debug for ErrorFields {
@@ -31,14 +34,19 @@ impl fmt::Debug for ErrorFields {
             .field("code", &self.code)
             .field("message", &self.message.as_ref().map(String::len))
             .field("status", &self.status)
+            .field("is_foreign", &self.is_foreign)
             .finish()
     }
 }
 
 impl ErrorFields {
-    /// Reads the body of an answer. One that is no error in JSON has no fields.
+    /// Reads the body of an answer, or what there is of it. One that is no error in JSON has no fields.
     pub fn from_body(body: &[u8]) -> Self {
-        Self::from_json(body).unwrap_or_default()
+        Self::from_json(body).unwrap_or_else(|| {
+            // Both APIs answer in objects of JSON, also where the body is too long to be read.
+            let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+            Self { is_foreign: first.is_some_and(|byte| *byte != b'{'), ..Self::default() }
+        })
     }
 
     /// Reads the data of an event. Claude: `{"type":"error","error":{…}}`; Codex: the same with a `status` (older
@@ -48,17 +56,22 @@ impl ErrorFields {
             return None;
         }
         let value: Value = serde_json::from_slice(text).ok()?;
-        let error = [value.get("error"), value.pointer("/response/error"), value.get("detail")]
+        let places: Vec<&Value> = [value.get("error"), value.pointer("/response/error"), value.get("detail")]
             .into_iter()
             .flatten()
-            .find(|error| !error.is_null())?;
-        let text = |name: &str| error.get(name).and_then(Value::as_str).map(start);
+            .filter(|error| !error.is_null())
+            .collect();
+        let error = *places.first()?;
+        // The backend's own refusals stand in `detail`, also beside an `error`.
+        let text =
+            |name: &str| places.iter().find_map(|place| place.get(name).and_then(Value::as_str)).map(start);
         let status = value.get("status").or_else(|| value.get("status_code")).and_then(Value::as_u64);
         Some(Self {
             kind: text("type"),
             code: text("code"),
             message: text("message").or_else(|| error.as_str().map(start)),
             status: status.and_then(|status| u16::try_from(status).ok()).filter(|status| *status >= 400),
+            is_foreign: false,
         })
     }
 

@@ -14,7 +14,7 @@ pub(super) const FIRST_EVENT: &str = "first_event";
 /// How long a credential is left alone that refused without saying until when.
 const NO_RESET: Duration = Duration::from_secs(5 * 60);
 
-/// How long one is left alone that has no credit or does not include the model.
+/// How long one is left alone that has no credit or does not serve the model.
 const NO_CREDIT: Duration = Duration::from_secs(60 * 60);
 
 /// How long a burst lasts when nothing is said, and at most.
@@ -40,6 +40,7 @@ enum Becomes {
     Unchanged,
     AuthFailed,
     MaybeDisabled,
+    NotServing(LimitScope),
     RateLimited,
     ScopeLimited,
     OutOfCredit,
@@ -60,9 +61,22 @@ pub(super) enum Then {
 }
 
 /// The table, from the top.
-pub const ROWS: [Row; 14] = [
-    Row { reason: "auth", matches: is_auth, becomes: Becomes::AuthFailed, then: Then::Recover },
+pub const ROWS: [Row; 16] = [
+    // Before the rows about tokens: a dead account refuses every token, and a refresh of it is spent for nothing.
     Row { reason: "disabled", matches: is_disabled, becomes: Becomes::MaybeDisabled, then: Then::Next },
+    Row {
+        reason: "wrong_workspace",
+        matches: |seen, _| seen.means(Meaning::WrongWorkspace),
+        becomes: Becomes::NotServing(LimitScope::All),
+        then: Then::Next,
+    },
+    Row {
+        reason: "model_not_served",
+        matches: |seen, _| seen.means(Meaning::ModelNotServed),
+        becomes: Becomes::NotServing(LimitScope::Model),
+        then: Then::Next,
+    },
+    Row { reason: "auth", matches: is_auth, becomes: Becomes::AuthFailed, then: Then::Recover },
     Row {
         reason: "entitlement",
         matches: is_entitlement,
@@ -125,7 +139,7 @@ pub const ROWS: [Row; 14] = [
 fn is_auth(seen: &Seen<'_>, _: &Situation) -> bool {
     match seen.status() {
         Some(401) => true,
-        Some(403) if seen.recovers_any_403 => seen.meaning != Some(Meaning::AccountDisabled),
+        Some(403) if seen.recovers_any_403 => !seen.is_foreign,
         Some(403) => seen.meaning == Some(Meaning::TokenRevoked),
         _ => false,
     }
@@ -169,7 +183,8 @@ fn is_overloaded(seen: &Seen<'_>, _: &Situation) -> bool {
 }
 
 fn is_server_error(seen: &Seen<'_>, _: &Situation) -> bool {
-    seen.status().is_some_and(|status| (500..600).contains(&status))
+    // What comes before the provider refuses with 403 too, for a while.
+    seen.status().is_some_and(|status| (500..600).contains(&status) || (status == 403 && seen.is_foreign))
 }
 
 impl Row {
@@ -186,6 +201,7 @@ impl Row {
             Becomes::AuthFailed if situation.attempts.has_new_token => Effect::Unchanged,
             Becomes::AuthFailed => Effect::AuthFailed,
             Becomes::MaybeDisabled => Effect::MaybeDisabled,
+            Becomes::NotServing(scope) => known(scope, after(now, NO_CREDIT)),
             Becomes::RateLimited => match seen.refusal {
                 Some(RefusalKind::Base { until }) => limited(LimitScope::All, until, now),
                 _ if seen.means(Meaning::OutOfCredit) => known(LimitScope::All, after(now, NO_CREDIT)),

@@ -77,8 +77,10 @@ fn the_rows_are_those_of_the_table() {
     assert_eq!(
         names,
         [
-            "auth",
             "disabled",
+            "wrong_workspace",
+            "model_not_served",
+            "auth",
             "entitlement",
             "rate_limited",
             "scope_limited",
@@ -130,7 +132,13 @@ fn after_a_recovery() {
 fn disabled() {
     for (status, kind, message) in [
         (400, "invalid_request_error", "This organization has been disabled."),
+        (401, "authentication_error", "This organization has been disabled."),
+        (403, "permission_error", "This organization has been disabled."),
+        (400, "invalid_request_error", "Your account has been disabled"),
+        (401, "authentication_error", "Your account has been disabled after a review"),
         (403, "permission_error", "Your account has been disabled after a review"),
+        (402, "billing_error", "Your account has been disabled after a review"),
+        (404, "not_found_error", "This organization has been disabled."),
         (403, "permission_error", "OAuth authentication is currently not allowed for this organization."),
     ] {
         assert_eq!(claude(status, kind, message, &free()), ("disabled", MaybeDisabled, Next), "{message}");
@@ -139,13 +147,66 @@ fn disabled() {
     }
     for code in ["account_deactivated", "deactivated_workspace"] {
         let error = ErrorFields { code: Some(code.to_owned()), ..ErrorFields::default() };
-        assert_eq!(of(&CODEX, &answer(403, &error, None), &free()), ("disabled", MaybeDisabled, Next));
-        assert_eq!(of(&CODEX, &answer(400, &error, None), &free()).0, "disabled");
+        // No token is asked for anew, whatever the status.
+        for status in [400, 401, 402, 403, 404] {
+            assert_eq!(of(&CODEX, &answer(status, &error, None), &free()), ("disabled", MaybeDisabled, Next));
+        }
+        let event = Answer { status: 200, error: &error, is_first_event: true, refusal: None };
+        assert_eq!(of(&CODEX, &Failure::Answer(event), &free()), ("disabled", MaybeDisabled, Next));
     }
     assert_eq!(
         claude(400, "invalid_request_error", "messages.0: This organization has been disabled", &free()).0,
         "other"
     );
+}
+
+/// What the backend says in `detail`.
+fn detail(status: u16, detail: &str, situation: &Situation) -> (&'static str, Effect, Action) {
+    let error = ErrorFields::from_body(format!("{{\"detail\":{detail}}}").as_bytes());
+    of(&CODEX, &answer(status, &error, None), situation)
+}
+
+#[test]
+fn accounts_that_do_not_serve_it() {
+    assert_eq!(
+        detail(402, r#"{"code":"deactivated_workspace"}"#, &free()),
+        ("disabled", MaybeDisabled, Next)
+    );
+    assert_eq!(detail(401, r#"{"code":"account_deactivated"}"#, &free()).0, "disabled");
+    let hour = |scope| limited(scope, after(3_600), false);
+    assert_eq!(
+        detail(403, r#"{"code":"invalid_workspace_selected"}"#, &free()),
+        ("wrong_workspace", hour(LimitScope::All), Next)
+    );
+    let text = "The 'gpt-6.2-sol' model is not supported when using Codex with a ChatGPT account.";
+    let not_served = |text: &str| detail(400, &format!("{text:?}"), &free());
+    assert_eq!(not_served(text), ("model_not_served", hour(LimitScope::Model), Next));
+    let often = Situation { attempts: Attempts { failed: 3, ..Attempts::default() }, ..free() };
+    assert_eq!(detail(400, &format!("{text:?}"), &often).2, End, "it counts as a failure");
+    // The model is the client's own word, and says nothing by itself.
+    for other in [
+        "The 'x' model is not supported when using Codex with a ChatGPT account' model does not exist",
+        "The model is not supported when using Codex with a ChatGPT account",
+        "x The 'y' model is not supported when using Codex with a ChatGPT account.",
+        "The 'x' model does not exist.",
+    ] {
+        assert_eq!(not_served(other), ("other", Unchanged, PassThrough), "{other}");
+    }
+}
+
+#[test]
+fn pages_of_a_firewall() {
+    let page = |status| {
+        let error = ErrorFields::from_body(b" \n<!DOCTYPE html><title>Just a moment...</title>");
+        [&CLAUDE, &CODEX].map(|texts| of(texts, &answer(status, &error, None), &free()))
+    };
+    assert_eq!(page(403), [("server_error", Counted(Counter::ServerError), Hop); 2]);
+    assert_eq!(page(404), [("other", Unchanged, PassThrough); 2]);
+    assert_eq!(page(401), [("auth", AuthFailed, AuthRecovery); 2]);
+    // What has no body, or could not be read, may well be the provider's.
+    let empty = ErrorFields::from_body(b"");
+    assert_eq!(of(&CODEX, &answer(403, &empty, None), &free()).0, "auth");
+    assert_eq!(of(&CLAUDE, &answer(403, &empty, None), &free()).0, "other");
 }
 
 #[test]
@@ -325,7 +386,14 @@ fn first_events_are_judged_as_what_they_stand_for() {
 /// Everything that can be seen, more or less.
 fn samples() -> Vec<(u16, ErrorFields, Option<RefusalKind>)> {
     let mut samples = Vec::new();
-    let messages: Vec<&str> = CLAUDE.list.iter().map(|text| text.message).chain(["x"]).collect();
+    let messages: Vec<String> = CLAUDE
+        .list
+        .iter()
+        .chain(CODEX.list)
+        .map(|text| example(text.message))
+        .filter(|text| !text.is_empty())
+        .chain(["x".to_owned()])
+        .collect();
     let names: Vec<&str> = CLAUDE
         .list
         .iter()
@@ -349,6 +417,15 @@ fn samples() -> Vec<(u16, ErrorFields, Option<RefusalKind>)> {
         }
     }
     samples
+}
+
+/// A message that is like that.
+fn example(words: Words) -> String {
+    match words {
+        Words::Any => String::new(),
+        Words::Start(start) => format!("{start}."),
+        Words::AroundModel { before, after } => format!("{before}'gpt'{after}."),
+    }
 }
 
 #[test]
@@ -375,8 +452,11 @@ fn the_rows_are_tried_from_the_top() {
         }
     }
     for pair in [
-        ("auth", "other"),
+        ("disabled", "auth"),
         ("disabled", "other"),
+        ("wrong_workspace", "auth"),
+        ("model_not_served", "other"),
+        ("auth", "other"),
         ("entitlement", "rate_limited"),
         ("entitlement", "scope_limited"),
         ("rate_limited", "burst"),
@@ -480,8 +560,15 @@ fn error_bodies() {
     );
     assert_eq!(read(r#"{"detail":"Unauthorized"}"#), says("", "Unauthorized"));
     assert_eq!(read(r#"{"error":"invalid_grant"}"#), says("", "invalid_grant"));
-    for nothing in ["", "<html>", "[]", "{}", "null", r#"{"error":null}"#, r#"{"error":{"type":1}}"#] {
+    assert_eq!(
+        read(r#"{"error":{"message":"m"},"detail":{"code":"deactivated_workspace"}}"#).code.as_deref(),
+        Some("deactivated_workspace")
+    );
+    for nothing in ["", "{}", " {", r#"{"error":null}"#, r#"{"error":{"type":1}}"#] {
         assert_eq!(read(nothing), ErrorFields::default(), "{nothing}");
+    }
+    for foreign in ["<html>", "[]", "null", " error code: 1020"] {
+        assert_eq!(read(foreign), ErrorFields { is_foreign: true, ..ErrorFields::default() }, "{foreign}");
     }
     let long = read(&format!(r#"{{"error":{{"message":"x{}"}}}}"#, "é".repeat(MAX_FIELD)));
     assert_eq!(long.message.unwrap().len(), MAX_FIELD - 1);
@@ -493,10 +580,14 @@ fn error_bodies() {
 fn every_text_has_a_source_and_can_be_reached() {
     for (texts, name) in [(&CLAUDE, "claude"), (&CODEX, "codex")] {
         for text in texts.list {
-            assert!(!text.source.is_empty() && !text.statuses.is_empty(), "{name}: {text:?}");
-            for status in text.statuses {
+            let statuses = match text.statuses {
+                Statuses::These(statuses) => statuses,
+                Statuses::AnyRefusal => &[400, 401, 402, 403, 404, 499],
+            };
+            assert!(!text.source.is_empty() && !statuses.is_empty(), "{name}: {text:?}");
+            for status in statuses {
                 assert_eq!(
-                    texts.meaning(*status, &says(text.name, text.message)),
+                    texts.meaning(*status, &says(text.name, &example(text.message))),
                     Some(text.meaning),
                     "{name}: {text:?}"
                 );

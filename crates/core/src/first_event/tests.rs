@@ -26,6 +26,7 @@ fn error(kind: Option<&str>, code: Option<&str>, message: Option<&str>, status: 
         code: code.map(str::to_owned),
         message: message.map(str::to_owned),
         status,
+        ..ErrorFields::default()
     })
 }
 

@@ -5,6 +5,8 @@ use std::time::SystemTime;
 
 use crate::availability::{self, BlockReason};
 use crate::glob;
+use crate::limits::LimitScope;
+use crate::limits::credential_state::scope_of;
 
 /// A rate-limit window.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +107,16 @@ impl Fact {
     /// Whether the credential is at a limit, rather than out of order.
     pub fn is_limit(&self) -> bool {
         matches!(self, Self::RateLimited { .. } | Self::Capped { .. })
+    }
+
+    /// Whether the account does not serve a model at all: neither is capacity missing, nor does time bring it back. It is
+    /// looked at again after a while, since plans change.
+    pub(super) fn is_not_serving(&self) -> bool {
+        matches!(
+            self,
+            Self::RateLimited { window: Window::Named(name), scope: Scope::ModelFamily(_), .. }
+                if matches!(scope_of(name), Some(LimitScope::Model(_)))
+        )
     }
 
     pub(super) fn is_poll_failed(&self) -> bool {

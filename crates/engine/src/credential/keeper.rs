@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use trunkline_core::auth_recovery::{AuthRecovery, CheckAnswer, Outcome, Tries};
+use trunkline_core::auth_recovery::{Advance, AuthRecovery, CheckAnswer, ForcedRefresh, Outcome, Tries};
 use trunkline_core::availability::{
     Availability, Facts, LoginChange, LoginFacts, Source, StateLog, Unavailable,
 };
@@ -26,12 +26,12 @@ use trunkline_login_store::{
     WriteOutstanding, fault,
 };
 
-use self::limits::{Limits, PollEnd};
+use self::limits::{DISABLED, Limits, PollEnd};
 use self::profile::PlanFacts;
 use self::recovery::{Settled, Waiting};
 use super::current::Current;
 use super::live::{Held, LiveCredential, Ways};
-use super::probe;
+use super::probe::{self, Checked};
 use super::refresh::{End, Heart, Job, blocking, report};
 use super::source::CredentialSource;
 use super::told::Message;
@@ -113,12 +113,12 @@ enum Done {
     Checked {
         token: TokenDigest,
         begun_at: SystemTime,
-        answer: CheckAnswer,
+        checked: Checked,
     },
     Profile(Option<Profile>),
     Rechecked {
         begun_at: SystemTime,
-        answer: CheckAnswer,
+        checked: Checked,
     },
     Refreshed(RefreshKind, End),
     /// What was outstanding. `None`: it panicked.
@@ -295,11 +295,12 @@ impl Keeper {
             });
         }
         self.begin_poll_if_due(ways, now);
-        if !self.is_rechecking && self.facts.next_recheck(now).is_some_and(|at| at <= now) {
+        let is_due = self.facts.next_recheck(now).is_some_and(|at| at <= now);
+        if !self.is_rechecking && (is_due || self.is_to_be_confirmed(now)) {
             self.is_rechecking = true;
-            let (probe, ways) = (self.probe(), Arc::clone(ways));
+            let (probe, ways, provider) = (self.probe(), Arc::clone(ways), self.provider);
             self.work.spawn(async move {
-                Done::Rechecked { begun_at: now, answer: probe::check(probe, &ways).await }
+                Done::Rechecked { begun_at: now, checked: probe::check(probe, &ways, provider).await }
             });
         }
     }
@@ -409,18 +410,29 @@ impl Keeper {
                 let advance = self.recovery.on_file_read(token, current);
                 self.advance(token, advance, ways, now);
             }
-            Some(Done::Checked { token, begun_at, answer }) => {
-                if answer == CheckAnswer::Accepted {
+            Some(Done::Checked { token, begun_at, checked }) => {
+                if checked.answer == CheckAnswer::Accepted {
                     self.facts.on_poll_answered(begun_at, &|_| false);
                 }
-                let refresh = self.forced_refresh(now);
-                let advance = self.recovery.on_checked(token, begun_at, answer, refresh, now);
+                // No refresh is spent on a dead account, and its token is not what is wrong.
+                let refresh =
+                    if checked.is_disabled { ForcedRefresh::NotNow } else { self.forced_refresh(now) };
+                let advance = self.recovery.on_checked(token, begun_at, checked.answer, refresh, now);
+                let mark = advance.and_then(|advance| advance.mark);
+                if checked.is_disabled && mark.is_some() {
+                    self.facts.on_refused(DISABLED, now);
+                }
+                let advance = advance.map(|advance| Advance {
+                    mark: advance.mark.filter(|_| !checked.is_disabled),
+                    ..advance
+                });
                 self.advance(token, advance, ways, now);
             }
             Some(Done::Profile(profile)) => self.on_profile(profile),
-            Some(Done::Rechecked { begun_at, answer }) => {
+            Some(Done::Rechecked { begun_at, checked }) => {
                 self.is_rechecking = false;
-                let is_accepted = match answer {
+                self.on_confirmed(checked, now);
+                let is_accepted = match checked.answer {
                     CheckAnswer::Accepted => Some(true),
                     CheckAnswer::Refused => Some(false),
                     CheckAnswer::NoAnswer => None,

@@ -3,31 +3,54 @@
 use bytes::Bytes;
 use http::Method;
 use trunkline_core::auth_recovery::{CheckAnswer, is_auth_failure};
+use trunkline_core::failure::{ErrorFields, Meaning};
 use trunkline_core::limits::poll_schedule::{CONNECTION_TRIES as TRIES, TIMEOUT};
-use trunkline_core::provider::{Probe, ProbeTarget, UpstreamBase};
+use trunkline_core::provider::{Probe, ProbeTarget, Provider, UpstreamBase};
 
 use super::live::Ways;
 use crate::own_request::{OwnAnswer, OwnRequest, send_patiently};
 
+/// What came of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Checked {
+    /// Whether the token is taken.
+    pub(super) answer: CheckAnswer,
+    /// Whether it was refused because the account is disabled, for which no token is at fault.
+    pub(super) is_disabled: bool,
+}
+
+impl Checked {
+    const NOTHING: Self = Self { answer: CheckAnswer::NoAnswer, is_disabled: false };
+}
+
 /// Sends it. `None`, where there is nothing to ask with, is no answer.
-pub(super) async fn check(probe: Option<Probe>, ways: &Ways) -> CheckAnswer {
-    let Some(probe) = probe else { return CheckAnswer::NoAnswer };
+pub(super) async fn check(probe: Option<Probe>, ways: &Ways, provider: &dyn Provider) -> Checked {
+    let Some(probe) = probe else { return Checked::NOTHING };
     let answer = match ask(probe, ways).await {
         Ok(answer) => answer,
         Err(error) => {
             tracing::debug!(credential = &*ways.tag, error, "the token could not be checked");
-            return CheckAnswer::NoAnswer;
+            return Checked::NOTHING;
         }
     };
     if answer.status == 200 {
-        return CheckAnswer::Accepted;
+        return Checked { answer: CheckAnswer::Accepted, is_disabled: false };
     }
-    let message = error_message(&answer.body);
-    if is_auth_failure(answer.status.as_u16(), message.as_deref()) {
-        CheckAnswer::Refused
+    let error = ErrorFields::from_body(&answer.body);
+    let status = answer.status.as_u16();
+    if is_account_disabled(provider, status, &error) {
+        return Checked { answer: CheckAnswer::Refused, is_disabled: true };
+    }
+    if is_auth_failure(status, error.message.as_deref()) {
+        Checked { answer: CheckAnswer::Refused, is_disabled: false }
     } else {
-        CheckAnswer::NoAnswer
+        Checked::NOTHING
     }
+}
+
+/// Whether an answer to a request of ours says that the account is disabled.
+pub(super) fn is_account_disabled(provider: &dyn Provider, status: u16, error: &ErrorFields) -> bool {
+    provider.failure_texts().meaning(status, error) == Some(Meaning::AccountDisabled)
 }
 
 /// Sends it, and gives the answer, whatever its status; or why there is none.
@@ -48,10 +71,4 @@ pub(super) async fn ask(probe: Probe, ways: &Ways) -> Result<OwnAnswer, String> 
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("no answer within {TIMEOUT:?}")),
     }
-}
-
-/// `error.message` of an error in either provider's shape.
-fn error_message(body: &[u8]) -> Option<String> {
-    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
-    body.get("error")?.get("message")?.as_str().map(str::to_owned)
 }

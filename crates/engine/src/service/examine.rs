@@ -72,7 +72,7 @@ pub(super) async fn examine(
 
 /// Whether what the table makes of such an answer depends on what it says.
 fn is_told_by_its_body(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 400 | 402 | 403 | 429 | 503)
+    status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE
 }
 
 fn refusal(

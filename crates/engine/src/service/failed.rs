@@ -11,8 +11,8 @@ use trunkline_core::failure::{
     Verdict, after_recovery, judge,
 };
 use trunkline_core::fault::{Fault, FaultKind};
-use trunkline_core::limits::Refusal;
 use trunkline_core::limits::credential_state::ACCOUNT;
+use trunkline_core::limits::{self, Refusal};
 use trunkline_core::secret::TokenDigest;
 use trunkline_core::selection::Outcome;
 
@@ -154,8 +154,9 @@ impl Service {
             let (readings, refusal) = (readings(answer), refusal.clone());
             return live.tell_and_wait(Told::Refused { readings, refusal, model }).await;
         }
+        let model = request.asked.model.clone().or_else(|| request.upload.model());
         let is_stale = matches!(what, What::NotSent { by: NotSentBy::StaleConnection, .. });
-        let told = match effect_of(verdict, request.asked.model.as_deref()) {
+        let told = match effect_of(verdict, model.as_deref()) {
             // A kept connection that was too old says nothing of the provider.
             Some(_) if is_stale => return,
             Some(told) => told,
@@ -177,13 +178,13 @@ pub(super) fn effect_of(verdict: &Verdict, model: Option<&str>) -> Option<Told> 
     Some(match verdict.effect {
         Effect::Unchanged | Effect::AuthFailed => return None,
         Effect::MaybeDisabled => Told::MaybeDisabled,
-        Effect::RateLimited { scope, until, needs_poll } => {
-            let of_model = model.filter(|_| scope == LimitScope::Model).map(|model| format!("model {model}"));
-            let (window, scope): (Arc<str>, _) = match of_model {
-                Some(name) => (name.as_str().into(), Scope::ModelFamily(name.as_str().into())),
-                None => (ACCOUNT.into(), Scope::All),
-            };
-            Told::Limited { window, scope, until, needs_poll }
+        Effect::RateLimited { scope: LimitScope::Model, until, needs_poll } => {
+            // Where the model is not known, nothing can be said of other requests.
+            let name: Arc<str> = limits::LimitScope::model(model?)?.to_string().into();
+            Told::Limited { window: Arc::clone(&name), scope: Scope::ModelFamily(name), until, needs_poll }
+        }
+        Effect::RateLimited { until, needs_poll, .. } => {
+            Told::Limited { window: ACCOUNT.into(), scope: Scope::All, until, needs_poll }
         }
         // Without a refusal nothing says for how long.
         Effect::Blocked { .. } => Told::Ended(RequestEnd::Burst(None)),

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use tokio::sync::oneshot;
-use trunkline_core::auth_recovery::{Tries, is_auth_failure};
+use trunkline_core::auth_recovery::{CheckAnswer, Tries, is_auth_failure};
 use trunkline_core::availability::{Availability, RequestEnd};
-use trunkline_core::failure::{ErrorFields, Meaning};
+use trunkline_core::failure::ErrorFields;
 use trunkline_core::limits::credential_state::{capped_windows, is_below_cap, rate_limit};
 use trunkline_core::limits::poll_schedule::{Due, INTERVAL, PollResult, PollSchedule, PollState};
 use trunkline_core::limits::{Caps, Readings, Refusal, Source, Windows};
@@ -19,7 +19,7 @@ use trunkline_core::retry_after::retry_after;
 
 use super::{Done, Keeper, Refused};
 use crate::credential::live::Ways;
-use crate::credential::probe;
+use crate::credential::probe::{self, Checked};
 use crate::credential::told::{Message, Told};
 use crate::own_request::OwnAnswer;
 
@@ -27,7 +27,7 @@ use crate::own_request::OwnAnswer;
 const AT_ONCE: usize = 256;
 
 /// What a credential is that the provider says is disabled.
-const DISABLED: &str =
+pub(super) const DISABLED: &str =
     "the provider says that the account is disabled: see to it there, or log in with another account";
 
 /// What the keeper knows of limits.
@@ -177,6 +177,20 @@ impl Keeper {
         }
     }
 
+    // --- disabled accounts ---
+
+    /// Whether a check is to tell if the account is disabled: where there is no usage to be polled, which would tell.
+    pub(super) fn is_to_be_confirmed(&self, now: SystemTime) -> bool {
+        self.limits.is_suspected && !self.limits.is_polled && self.facts.has_good_token(now)
+    }
+
+    /// A check has told whether a suspicion is right. No answer leaves it to the next request.
+    pub(super) fn on_confirmed(&mut self, checked: Checked, now: SystemTime) {
+        if std::mem::take(&mut self.limits.is_suspected) && checked.answer == CheckAnswer::Refused {
+            self.facts.on_refused(DISABLED, now);
+        }
+    }
+
     // --- polls ---
 
     /// When the next poll is due, if there may be one.
@@ -250,12 +264,13 @@ impl Keeper {
                 PollResult::Answered { is_fresh }
             }
             PollEnd::RateLimited(wait) => PollResult::RateLimited { retry_after: wait },
-            PollEnd::TokenRefused => PollResult::TokenRefused,
-            PollEnd::Disabled => {
+            // An account that is said to be dead has its tokens refused: another one would be spent for nothing.
+            PollEnd::TokenRefused | PollEnd::Forbidden if is_suspected => {
                 self.facts.on_refused(DISABLED, now);
                 PollResult::Answered { is_fresh: false }
             }
-            PollEnd::Forbidden if is_suspected => {
+            PollEnd::TokenRefused => PollResult::TokenRefused,
+            PollEnd::Disabled => {
                 self.facts.on_refused(DISABLED, now);
                 PollResult::Answered { is_fresh: false }
             }
@@ -325,13 +340,14 @@ fn end_of(provider: &dyn Provider, answer: Result<OwnAnswer, String>) -> PollEnd
         let wait = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         return PollEnd::RateLimited(wait.and_then(|text| retry_after(text, now)));
     }
+    if probe::is_account_disabled(provider, status, &error) {
+        return PollEnd::Disabled;
+    }
     if is_auth_failure(status, error.message.as_deref()) {
         return PollEnd::TokenRefused;
     }
-    if provider.failure_texts().meaning(status, &error) == Some(Meaning::AccountDisabled) {
-        return PollEnd::Disabled;
-    }
-    if answer.status == StatusCode::FORBIDDEN {
+    // The page of a firewall says nothing of the login.
+    if answer.status == StatusCode::FORBIDDEN && !error.is_foreign {
         return PollEnd::Forbidden;
     }
     PollEnd::Failed(format!("it was answered {status}"))

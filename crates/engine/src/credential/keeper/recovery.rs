@@ -84,9 +84,13 @@ impl Keeper {
             }
             (Step::ReadFile, None) => {}
             (Step::Check, _) => {
-                let (probe, ways) = (self.probe(), Arc::clone(ways));
+                let (probe, ways, provider) = (self.probe(), Arc::clone(ways), self.provider);
                 self.work.spawn(async move {
-                    Done::Checked { token, begun_at: now, answer: probe::check(probe, &ways).await }
+                    Done::Checked {
+                        token,
+                        begun_at: now,
+                        checked: probe::check(probe, &ways, provider).await,
+                    }
                 });
             }
             (Step::Refresh, _) => {
