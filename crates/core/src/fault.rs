@@ -14,8 +14,11 @@ pub enum FaultKind {
     Authentication,
     /// The user is known and may not do this.
     Permission,
-    /// No such path, or a model that the user's credential does not serve.
+    /// There is no such path.
     NotFound,
+    /// A model that the user may not use. It is 400, since a 404 is asked again by both clients and its text is replaced by
+    /// Claude Code.
+    ModelDenied,
     /// A WebSocket that nothing can carry: the client takes to HTTP.
     UpgradeRequired,
     /// The client took too long to send its request.
@@ -35,10 +38,27 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Every kind there is.
+    pub const ALL: [Self; 13] = [
+        Self::InvalidRequest,
+        Self::Authentication,
+        Self::Permission,
+        Self::NotFound,
+        Self::ModelDenied,
+        Self::UpgradeRequired,
+        Self::RequestTimeout,
+        Self::BodyTooLarge,
+        Self::HeadTooLarge,
+        Self::Unavailable,
+        Self::Overloaded,
+        Self::UpstreamConnection,
+        Self::UpstreamTimeout,
+    ];
+
     /// The HTTP status of the answer.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::InvalidRequest | Self::ModelDenied => StatusCode::BAD_REQUEST,
             Self::Authentication => StatusCode::UNAUTHORIZED,
             Self::Permission => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -67,6 +87,7 @@ impl FaultKind {
             Self::Authentication => "authentication",
             Self::Permission => "permission",
             Self::NotFound => "not_found",
+            Self::ModelDenied => "model_denied",
             Self::UpgradeRequired => "upgrade_required",
             Self::RequestTimeout => "request_timeout",
             Self::BodyTooLarge => "body_too_large",

@@ -47,7 +47,7 @@ pub enum RefusedFor {
     Unavailable,
     /// 403 `permission_error`.
     Permission,
-    /// 404 `not_found_error`: the client then offers another model.
+    /// 400, in the provider's words for a model that may not be used.
     Model,
     /// 400: such a request is for API keys alone.
     NoApiKey,
@@ -62,8 +62,7 @@ impl RefusedFor {
             Self::Limit => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Permission => StatusCode::FORBIDDEN,
-            Self::Model => StatusCode::NOT_FOUND,
-            Self::NoApiKey => StatusCode::BAD_REQUEST,
+            Self::Model | Self::NoApiKey => StatusCode::BAD_REQUEST,
             Self::Transport => StatusCode::UPGRADE_REQUIRED,
         }
     }

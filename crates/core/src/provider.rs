@@ -205,8 +205,9 @@ pub trait Provider: LoginFormat {
     /// case.
     fn is_limit_header(&self, name: &str) -> bool;
 
-    /// Whether the request asks for the mode that costs its account extra (Claude: fast mode).
-    fn asks_extra_usage(&self, headers: &HeaderMap) -> bool;
+    /// The message that refuses a request for the mode that costs its account extra (Claude: fast mode) for the reason
+    /// `why`, in the words on which the client goes on without the mode. `None` if the request does not ask for it.
+    fn refuse_extra_usage(&self, headers: &HeaderMap, why: &str) -> Option<String>;
 
     /// The environment variables that point a client at `base_url` with a user's `token`; the base URL comes first.
     /// None for clients that have a [`Provider::client_file`].

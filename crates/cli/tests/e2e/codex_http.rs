@@ -223,7 +223,7 @@ async fn compressed_bodies_are_read_and_not_changed() {
     pool.api.next("a", Script::new().close());
     assert_eq!(send(&running, &ask(compressed(&body()))).await.status(), 200);
     let other = compressed(json!({ "model": "gpt-6-sol", "input": [] }).to_string().as_bytes());
-    codex_refusal(&send(&running, &ask(other)).await, 404, "invalid_request_error");
+    codex_refusal(&send(&running, &ask(other)).await, 400, "invalid_request_error");
     // What is no such body, and what would be much longer than it looks.
     codex_refusal(&send(&running, &ask(body())).await, 400, "invalid_request_error");
     let bomb = compressed(format!("{{\"model\":\"gpt-5.5\",\"x\":\"{}\"}}", " ".repeat(1 << 20)).as_bytes());

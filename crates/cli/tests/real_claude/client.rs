@@ -15,6 +15,7 @@ pub(crate) struct Claude {
     base_url: String,
     token: String,
     home: TempDir,
+    variables: Vec<(&'static str, String)>,
 }
 
 /// What a run of the client came to.
@@ -43,7 +44,19 @@ impl Claude {
         let home = TempDir::new().expect("a temporary directory");
         home.write("project/README.md", "A project of a test.\n").expect("a project");
         home.write("config/keep", "").expect("a configuration directory");
-        Self { binary: binary.to_owned(), base_url: base_url.to_owned(), token: token.to_owned(), home }
+        Self {
+            binary: binary.to_owned(),
+            base_url: base_url.to_owned(),
+            token: token.to_owned(),
+            home,
+            variables: Vec::new(),
+        }
+    }
+
+    /// Sets a further environment variable.
+    pub(crate) fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.variables.push((name, value.into()));
+        self
     }
 
     /// Runs it to its end. It sees no environment but this, so no proxy and no login of whoever runs the tests.
@@ -69,6 +82,7 @@ impl Claude {
                 ]
                 .map(|name| (name, "1")),
             )
+            .envs(self.variables.iter().map(|(name, value)| (*name, value)))
             .current_dir(self.home.join("project"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -11,4 +11,6 @@ mod conversation;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod setup;

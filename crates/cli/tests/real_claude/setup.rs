@@ -1,6 +1,6 @@
 //! The scripted API and the real binary in front of it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use trunkline_testkit::canary::{Canary, find_leaks};
 use trunkline_testkit::claude::Account;
 use trunkline_testkit::tmp::ClaudeLogin;
@@ -27,6 +27,11 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) async fn start(access: Access) -> Self {
+        Self::start_for(access, &json!({})).await
+    }
+
+    /// The same, with further options of the one user.
+    pub(crate) async fn start_for(access: Access, options: &Value) -> Self {
         let user_token = Canary::new("user");
         let refresh = Canary::with_prefix("sk-ant-ort01-", "refresh");
         let home = TempDir::new().expect("a temporary directory");
@@ -48,6 +53,10 @@ impl Setup {
         };
         let api = ClaudeApi::new([account]);
         let upstream = Upstream::start(api.clone()).await.expect("the scripted API");
+        let mut user = json!({"name": "alice", "token": user_token.token()});
+        for (name, value) in options.as_object().expect("options") {
+            user[name] = value.clone();
+        }
         let config = json!({
             "log": {"level": "debug"},
             "services": [{
@@ -55,7 +64,7 @@ impl Setup {
                 "listen_port": 0,
                 "path": "/claude",
                 "upstream": {"api_url": upstream.url()},
-                "users": [{"name": "alice", "token": user_token.token()}],
+                "users": [user],
                 "credentials": [entry],
             }],
         });

@@ -84,7 +84,7 @@ fn none_for_this_request() {
     assert_eq!(of(WhyNone::NotForUser).1, "No credential of this pool may be used by alice.");
     assert_eq!((of(WhyNone::NotForUser).0, of(WhyNone::NotForUser).3), (403, true));
     assert_eq!(of(WhyNone::NotForModel).1, "No credential for alice serves the model claude-opus-4-8.");
-    assert_eq!(of(WhyNone::NotForModel).0, 404);
+    assert_eq!(of(WhyNone::NotForModel).0, 400);
     assert_eq!(of(WhyNone::NoApiKey).0, 400);
     assert_eq!(of(WhyNone::NotForTransport).0, 426);
 }

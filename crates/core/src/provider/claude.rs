@@ -50,6 +50,12 @@ const OAUTH_BETA: &str = "oauth-2025-04-20";
 /// What members of `anthropic-beta` start with that ask for fast mode (claude.md, *Fast mode*).
 const FAST_MODE_PREFIX: &str = "fast-mode";
 
+/// Longest name of a beta that is repeated in a message, in bytes. The longest in use has 42.
+const MAX_BETA: usize = 100;
+
+/// How long the part of a refusal that names betas grows before no more are added, in bytes. A client names one.
+const MAX_REFUSED_BETAS: usize = 256;
+
 impl Provider for Claude {
     fn name(&self) -> &'static str {
         "claude"
@@ -144,8 +150,24 @@ impl Provider for Claude {
         LimitFacts::is_limit_header(self, name)
     }
 
-    fn asks_extra_usage(&self, headers: &HeaderMap) -> bool {
-        members(headers).any(|member| member.starts_with(FAST_MODE_PREFIX))
+    /// The client drops a beta that a 400 names as `capability_rejected: beta_header:<value>` and sends the request once more
+    /// without it and its field; any other wording costs six requests and ends the turn (gateway contract, 2). The token
+    /// counts wherever it stands, if what follows it is none of its own letters.
+    fn refuse_extra_usage(&self, headers: &HeaderMap, why: &str) -> Option<String> {
+        let mut asks = false;
+        let mut refusal = String::new();
+        for member in members(headers).filter(|member| member.starts_with(FAST_MODE_PREFIX)) {
+            asks = true;
+            if is_beta(member) && refusal.len() < MAX_REFUSED_BETAS {
+                refusal.push_str("capability_rejected: beta_header:");
+                refusal.push_str(member);
+                refusal.push(' ');
+            }
+        }
+        if refusal.is_empty() {
+            return asks.then(|| why.to_owned());
+        }
+        Some(format!("{refusal}({why})"))
     }
 
     fn client_variables(&self, mode: ClientMode, base_url: &str, token: &str) -> Vec<(&'static str, String)> {
@@ -233,6 +255,12 @@ impl Claude {
         self.authorize(&mut headers, &self.prepare(authorization, None)?);
         Some(Probe { target: ProbeTarget::Api(path), headers })
     }
+}
+
+/// Whether a member of `anthropic-beta` is spelt like a beta, so that it can be repeated in a message.
+fn is_beta(member: &str) -> bool {
+    member.len() <= MAX_BETA
+        && member.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 /// The members of every `anthropic-beta` header.

@@ -163,8 +163,8 @@ impl Provider for Codex {
     }
 
     /// There is no such mode: a faster service tier is paid for by the same limits.
-    fn asks_extra_usage(&self, _headers: &HeaderMap) -> bool {
-        false
+    fn refuse_extra_usage(&self, _headers: &HeaderMap, _why: &str) -> Option<String> {
+        None
     }
 
     /// The client reads its configuration file.

@@ -21,6 +21,9 @@ use crate::upload::Upload;
 /// The header by which a user asks how a credential was picked, and is told.
 pub(super) const EXPLAIN: &str = "x-trunkline-explain";
 
+/// How many of a user's models are named in a refusal: a client shows it on one line.
+const MAX_SHOWN_MODELS: usize = 8;
+
 /// A request as the selection sees it.
 #[derive(Clone)]
 pub(super) struct Asked {
@@ -114,7 +117,7 @@ impl Service {
         pool: &Pool,
         headers: &HeaderMap,
     ) -> Result<(), Fault> {
-        let refusal = match user.map_or(FastMode::Single, |user| user.fast_mode) {
+        let why = match user.map_or(FastMode::Single, |user| user.fast_mode) {
             FastMode::Deny => "fast mode costs the account extra and is switched off for this user",
             FastMode::Single if pool.members().len() > 1 => {
                 "fast mode costs the account extra and is only for users with one credential: switch it off, or have \
@@ -122,10 +125,10 @@ impl Service {
             }
             FastMode::Allow | FastMode::Single => return Ok(()),
         };
-        if self.provider.asks_extra_usage(headers) {
-            return Err(Fault::new(FaultKind::InvalidRequest, refusal));
+        match self.provider.refuse_extra_usage(headers, why) {
+            Some(refusal) => Err(Fault::new(FaultKind::InvalidRequest, refusal)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Where the model decides what is allowed, the body is read whole before anything of it is sent.
@@ -146,8 +149,24 @@ impl Service {
             return Ok(model);
         }
         let shown: String = model.chars().take(100).collect();
-        Err(Fault::new(FaultKind::NotFound, format!("model: {shown} is not available to this user")))
+        Err(Fault::new(FaultKind::ModelDenied, denied(&shown, user)))
     }
+}
+
+/// The refusal of a model that a user may not use, with those that the user may.
+fn denied(model: &str, user: Option<&User>) -> String {
+    let mut text = format!("model: {model} is not available to ");
+    text.push_str(user.map_or("this user", |user| &user.name));
+    let models = user.map_or(&[][..], |user| &user.models);
+    let shown: Vec<&str> = models.iter().take(MAX_SHOWN_MODELS).map(String::as_str).collect();
+    if !shown.is_empty() {
+        text.push_str("; available: ");
+        text.push_str(&shown.join(", "));
+        if models.len() > shown.len() {
+            text.push_str(", …");
+        }
+    }
+    text
 }
 
 /// Whether one of them is at a limit that only some models are about.

@@ -13,6 +13,9 @@ pub(super) fn error(fault: &Fault, request_id: &str) -> OwnAnswer {
         FaultKind::Authentication => "authentication_error",
         FaultKind::Permission => "permission_error",
         FaultKind::NotFound | FaultKind::UpgradeRequired => "not_found_error",
+        // The one type of a 400 that the client neither asks again in other forms nor puts into words of its own
+        // (gateway contract, 2).
+        FaultKind::ModelDenied => "policy_blocked",
         FaultKind::BodyTooLarge | FaultKind::HeadTooLarge => "request_too_large",
         FaultKind::Overloaded => "overloaded_error",
         FaultKind::Unavailable | FaultKind::UpstreamConnection | FaultKind::UpstreamTimeout => "api_error",

@@ -112,8 +112,27 @@ fn a_session_id_that_no_client_would_make_is_none() {
 
 #[test]
 fn fast_mode_is_seen_in_any_member() {
-    assert!(Claude.asks_extra_usage(&map(&[("anthropic-beta", "a, fast-mode-2026-02-01")])));
-    assert!(!Claude.asks_extra_usage(&map(&[("anthropic-beta", "a,not-fast-mode")])));
+    let refused = |list: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("anthropic-beta", list.parse().unwrap());
+        Claude.refuse_extra_usage(&headers, "it costs")
+    };
+    assert_eq!(
+        refused("a, fast-mode-2026-02-01").as_deref(),
+        Some("capability_rejected: beta_header:fast-mode-2026-02-01 (it costs)")
+    );
+    assert_eq!(
+        refused("fast-mode-1,fast-mode-2").as_deref(),
+        Some(
+            "capability_rejected: beta_header:fast-mode-1 capability_rejected: beta_header:fast-mode-2 (it costs)"
+        )
+    );
+    assert_eq!(refused("a,not-fast-mode"), None);
+    // What is no beta is refused and not repeated.
+    assert_eq!(refused("fast-mode \"x").as_deref(), Some("it costs"));
+    assert_eq!(refused(&format!("fast-mode-{}", "x".repeat(200))).as_deref(), Some("it costs"));
+    let many = refused(&vec!["fast-mode-2026-02-01"; 1_000].join(",")).unwrap();
+    assert!(many.len() < 400, "{many}");
 }
 
 #[test]
@@ -150,4 +169,30 @@ fn faults_have_the_providers_shape() {
         answer.body,
         r#"{"type":"error","error":{"type":"authentication_error","message":"no \"such\" token"},"request_id":"req_1"}"#
     );
+}
+
+/// The client asks a 400 that it does not know again in six forms, and an `overloaded_error` three times whatever
+/// `x-should-retry` says (gateway contract, 2).
+#[test]
+fn no_fault_that_time_does_not_heal_says_that_it_is_overloaded() {
+    for kind in FaultKind::ALL {
+        let answer = Claude.error(&Fault::new(kind, "no"), "req_1");
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let error_type = body["error"]["type"].as_str().unwrap();
+        assert!(!kind.is_final() || error_type != "overloaded_error", "{kind:?}");
+        assert_eq!(
+            answer.status == 400,
+            ["invalid_request_error", "policy_blocked"].contains(&error_type) && answer.status != 408,
+            "{kind:?}"
+        );
+        if !kind.is_final() {
+            assert!(
+                answer.status.is_server_error(),
+                "{kind:?}: what passes by itself is not the client's doing"
+            );
+        }
+    }
+    let denied = Claude.error(&Fault::new(FaultKind::ModelDenied, "model: x"), "req_1");
+    assert_eq!(denied.status, 400);
+    assert!(String::from_utf8_lossy(&denied.body).contains(r#""type":"policy_blocked""#));
 }

@@ -14,6 +14,7 @@ pub(super) fn error(fault: &Fault) -> OwnAnswer {
     let kind = match fault.kind {
         FaultKind::InvalidRequest
         | FaultKind::NotFound
+        | FaultKind::ModelDenied
         | FaultKind::UpgradeRequired
         | FaultKind::RequestTimeout
         | FaultKind::BodyTooLarge

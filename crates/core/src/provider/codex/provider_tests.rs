@@ -265,6 +265,7 @@ fn our_own_errors() {
         (FaultKind::Authentication, 401, "authentication_error"),
         (FaultKind::Permission, 403, "permission_error"),
         (FaultKind::NotFound, 404, "invalid_request_error"),
+        (FaultKind::ModelDenied, 400, "invalid_request_error"),
         (FaultKind::BodyTooLarge, 413, "invalid_request_error"),
         (FaultKind::Overloaded, 503, "server_error"),
         (FaultKind::UpstreamConnection, 502, "server_error"),
