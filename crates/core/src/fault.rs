@@ -19,6 +19,9 @@ pub enum FaultKind {
     /// A model that the user may not use. It is 400, since a 404 is asked again by both clients and its text is replaced by
     /// Claude Code.
     ModelDenied,
+    /// A model that no credential of the user's serves. Claude Code then offers to choose another model, which is why it is
+    /// told in the way that the provider tells it: 404. The Codex client would ask a 404 five times more, so it gets 400.
+    ModelNotServed,
     /// A WebSocket that nothing can carry: the client takes to HTTP.
     UpgradeRequired,
     /// The client took too long to send its request.
@@ -39,12 +42,13 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind there is.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::InvalidRequest,
         Self::Authentication,
         Self::Permission,
         Self::NotFound,
         Self::ModelDenied,
+        Self::ModelNotServed,
         Self::UpgradeRequired,
         Self::RequestTimeout,
         Self::BodyTooLarge,
@@ -55,13 +59,13 @@ impl FaultKind {
         Self::UpstreamTimeout,
     ];
 
-    /// The HTTP status of the answer.
+    /// The HTTP status of the answer, where the provider's client does not need another.
     pub fn status(self) -> StatusCode {
         match self {
             Self::InvalidRequest | Self::ModelDenied => StatusCode::BAD_REQUEST,
             Self::Authentication => StatusCode::UNAUTHORIZED,
             Self::Permission => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::ModelNotServed => StatusCode::NOT_FOUND,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -88,6 +92,7 @@ impl FaultKind {
             Self::Permission => "permission",
             Self::NotFound => "not_found",
             Self::ModelDenied => "model_denied",
+            Self::ModelNotServed => "model_not_served",
             Self::UpgradeRequired => "upgrade_required",
             Self::RequestTimeout => "request_timeout",
             Self::BodyTooLarge => "body_too_large",

@@ -40,7 +40,10 @@ enum Phase {
     HeaderCheck(u8),
     Data(Decompress),
     /// In the trailer.
-    Trailer { at: usize, read: [u8; 8] },
+    Trailer {
+        at: usize,
+        read: [u8; 8],
+    },
 }
 
 impl Default for Phase {

@@ -68,7 +68,10 @@ struct Brotli {
 
 impl std::fmt::Debug for Decoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Decoder").field("left", &self.left).field("failed", &self.failed).finish_non_exhaustive()
+        f.debug_struct("Decoder")
+            .field("left", &self.left)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
     }
 }
 

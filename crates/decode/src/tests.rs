@@ -82,7 +82,12 @@ fn compress<'a>(with: With, writes: impl IntoIterator<Item = &'a [u8]>) -> Vec<V
 }
 
 /// Pulls all there is for `bytes`, through a buffer of `room` bytes.
-fn pull_all(decoder: &mut Decoder, mut bytes: &[u8], room: usize, into: &mut Vec<u8>) -> Result<(), DecodeError> {
+fn pull_all(
+    decoder: &mut Decoder,
+    mut bytes: &[u8],
+    room: usize,
+    into: &mut Vec<u8>,
+) -> Result<(), DecodeError> {
     let mut buffer = vec![0; room];
     loop {
         let written = decoder.pull(&mut bytes, &mut buffer)?;
@@ -190,7 +195,11 @@ fn no_more_is_given_than_is_allowed() {
     for with in ALL {
         let whole = compress(with, [&body[..]]).concat();
         for max in [0, 1, 100_000, 999_999] {
-            assert_eq!(decode(coding(with), &whole, 5_000, max), Err(DecodeError::TooLarge), "{with:?}, {max}");
+            assert_eq!(
+                decode(coding(with), &whole, 5_000, max),
+                Err(DecodeError::TooLarge),
+                "{with:?}, {max}"
+            );
         }
         assert_eq!(decode(coding(with), &whole, 5_000, 1_000_000).map(|out| out.len()), Ok(1_000_000));
     }

@@ -196,7 +196,7 @@ async fn models_of_a_credential_hold_for_everyone() {
     let credential = json!({ "tag": "main", "oauth_token": OAUTH_TOKEN, "models": "claude-haiku-*" });
     let trunkline = serve(&with(service(&upstream.url()), json!({ "credentials": [credential] }))).await;
     assert_eq!(send(&trunkline, message(asking("claude-haiku-5"))).await.status(), 200);
-    final_refusal(&send(&trunkline, message(asking("claude-opus-4-8"))).await, 400, "policy_blocked");
+    final_refusal(&send(&trunkline, message(asking("claude-opus-4-8"))).await, 404, "not_found_error");
 }
 
 #[tokio::test]

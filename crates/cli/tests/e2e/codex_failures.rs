@@ -264,7 +264,7 @@ async fn a_model_that_nobody_serves_is_told_in_the_providers_words() {
     assert_eq!((response.status(), pool.served()), (400, vec![1, 1]));
     assert_eq!(response.json().unwrap(), json!({ "detail": NOT_SERVED }));
     // No limit stands behind it, and nobody is asked again for a while.
-    codex_refusal(&send(&running, &turn_in("one")).await, 404, "invalid_request_error");
+    codex_refusal(&send(&running, &turn_in("one")).await, 400, "invalid_request_error");
     assert_eq!(pool.served(), [1, 1]);
     // Other models go on.
     let other = turn(Bytes::from(json!({ "model": "gpt-5.4", "stream": true, "input": [] }).to_string()));

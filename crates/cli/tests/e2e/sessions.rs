@@ -152,7 +152,7 @@ async fn a_credential_is_for_its_users_and_its_models() {
     assert_eq!(running.send(&bob()).await.status(), 200);
     assert_eq!(pool.served(), [1, 1]);
     let opus = crate::pool::asks("claude-opus-4-8", false);
-    let text = crate::support::final_refusal(&running.send(&opus).await, 400, "policy_blocked");
+    let text = crate::support::final_refusal(&running.send(&opus).await, 404, "not_found_error");
     assert!(text.contains("claude-opus-4-8"), "{text}");
 }
 

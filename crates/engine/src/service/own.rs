@@ -79,7 +79,7 @@ impl Service {
         let kind = match refused.reason {
             RefusedFor::Limit | RefusedFor::Unavailable => None,
             RefusedFor::Permission => Some(FaultKind::Permission),
-            RefusedFor::Model => Some(FaultKind::ModelDenied),
+            RefusedFor::Model => Some(FaultKind::ModelNotServed),
             RefusedFor::NoApiKey => Some(FaultKind::InvalidRequest),
             RefusedFor::Transport => Some(FaultKind::UpgradeRequired),
         };

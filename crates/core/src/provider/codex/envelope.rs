@@ -15,6 +15,7 @@ pub(super) fn error(fault: &Fault) -> OwnAnswer {
         FaultKind::InvalidRequest
         | FaultKind::NotFound
         | FaultKind::ModelDenied
+        | FaultKind::ModelNotServed
         | FaultKind::UpgradeRequired
         | FaultKind::RequestTimeout
         | FaultKind::BodyTooLarge
@@ -27,11 +28,12 @@ pub(super) fn error(fault: &Fault) -> OwnAnswer {
         | FaultKind::UpstreamTimeout => "server_error",
     };
     let body = json!({ "error": { "message": fault.message, "type": kind, "code": fault.kind.label() } });
-    OwnAnswer {
-        status: fault.kind.status(),
-        content_type: "application/json",
-        body: Bytes::from(body.to_string()),
-    }
+    let status = match fault.kind {
+        // The one status whose message the client shows as it is, without asking again (fact sheet, 7).
+        FaultKind::ModelNotServed => StatusCode::BAD_REQUEST,
+        kind => kind.status(),
+    };
+    OwnAnswer { status, content_type: "application/json", body: Bytes::from(body.to_string()) }
 }
 
 /// The same answer as an event on a WebSocket: the status in both spellings, since older instances read only one, and

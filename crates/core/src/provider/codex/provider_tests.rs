@@ -266,6 +266,7 @@ fn our_own_errors() {
         (FaultKind::Permission, 403, "permission_error"),
         (FaultKind::NotFound, 404, "invalid_request_error"),
         (FaultKind::ModelDenied, 400, "invalid_request_error"),
+        (FaultKind::ModelNotServed, 400, "invalid_request_error"),
         (FaultKind::BodyTooLarge, 413, "invalid_request_error"),
         (FaultKind::Overloaded, 503, "server_error"),
         (FaultKind::UpstreamConnection, 502, "server_error"),
