@@ -1,4 +1,4 @@
-//! One connection of a client: HTTP/1.1 or HTTP/2 over it, its waits, and its end.
+//! One connection of a client: HTTP/1.1 or HTTP/2 over it, and its end.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use trunkline_engine::client_connection::ClientConnection;
@@ -18,21 +18,8 @@ use trunkline_engine::client_connection::ClientConnection;
 use crate::client_io::ClientIo;
 use crate::drain::Drain;
 use crate::front::CurrentFront;
-
-/// Longest time for a request head to arrive whole, once it has begun.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Longest time for the first request of a connection to begin.
-const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How long a connection is kept between two requests. Agents think for minutes, and reuse their connections.
-const KEEP_ALIVE: Duration = Duration::from_secs(600);
-
-/// How long a client may take nothing of what is being written to it.
-const WRITE_STALL: Duration = Duration::from_secs(300);
-
-/// The shortest wait between two looks at the waits above.
-const MIN_TICK: Duration = Duration::from_millis(100);
+use crate::stream_stall::{StreamExecutor, WatchedBody};
+use crate::waits::Waits;
 
 /// Read buffer of an HTTP/1.1 connection beyond the head that is allowed.
 const HEAD_SLACK: usize = 64 * 1024;
@@ -65,12 +52,12 @@ pub(crate) enum Protocol {
 
 /// Makes the HTTP side of connections; one for all connections of a listener.
 #[derive(Debug, Clone)]
-pub(crate) struct Http(auto::Builder<TokioExecutor>);
+pub(crate) struct Http(auto::Builder<StreamExecutor>);
 
 impl Http {
     /// `max_header`: the longest head that is taken. Heads of more than the read buffer are not even read.
     pub(crate) fn new(max_header: usize) -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
+        let mut builder = auto::Builder::new(StreamExecutor);
         builder
             .http1()
             .timer(TokioTimer::new())
@@ -128,7 +115,7 @@ impl Http {
             service_fn(move |request: Request<Incoming>| {
                 let service = Arc::clone(fronts.load().mounts.find(request.uri().path()));
                 let client = Arc::clone(&client);
-                async move { Ok::<_, Infallible>(service.handle(request, &client).await) }
+                async move { Ok::<_, Infallible>(service.handle(request, &client).await.map(WatchedBody::new)) }
             })
         };
         let builder = match protocol {
@@ -142,7 +129,7 @@ impl Http {
         let mut aborted = pin!(drain.aborted());
         // The stop wakes this task once it has been waited for; waiting again at each turn would only cost.
         let mut waits_for_stop = false;
-        let mut tick = pin!(tokio::time::sleep(FIRST_REQUEST_TIMEOUT));
+        let mut waits = pin!(Waits::new());
         let mut stopping = false;
         let ended = std::future::poll_fn(|context| {
             if !stopping && (!waits_for_stop || drain.is_stopping()) {
@@ -159,36 +146,11 @@ impl Http {
             if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                 return Poll::Ready(ended);
             }
-            while tick.as_mut().poll(context).is_ready() {
-                match left(client) {
-                    None => return Poll::Ready(Ok(())),
-                    Some(left) => tick.as_mut().reset(tokio::time::Instant::now() + left.max(MIN_TICK)),
-                }
-            }
-            Poll::Pending
+            waits.as_mut().poll_over(client, context).map(Ok)
         })
         .await;
         if let Err(error) = ended {
             tracing::debug!(peer = %client.peer(), %error, "connection ended");
         }
     }
-}
-
-/// How long this connection may go on as it is; `None`: no longer.
-fn left(client: &ClientConnection) -> Option<Duration> {
-    if let Some(blocked) = client.write_blocked_for() {
-        return WRITE_STALL.checked_sub(blocked);
-    }
-    if client.in_flight() > 0 {
-        return Some(HEAD_TIMEOUT);
-    }
-    let allowed = if client.is_mid_head() {
-        HEAD_TIMEOUT
-    } else if client.has_served() {
-        KEEP_ALIVE
-    } else {
-        FIRST_REQUEST_TIMEOUT
-    };
-    // A wait that is allowed for long is looked at again when a shorter one could have begun meanwhile.
-    allowed.checked_sub(client.quiet_for()).filter(|left| !left.is_zero()).map(|left| left.min(HEAD_TIMEOUT))
 }

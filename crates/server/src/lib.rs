@@ -17,9 +17,11 @@ mod mounts;
 mod port;
 mod port_holder;
 mod server;
+mod stream_stall;
 mod tls;
 mod upstream_in_use;
 mod upstreams;
+mod waits;
 mod way_out;
 mod workers;
 
