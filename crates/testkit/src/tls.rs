@@ -42,6 +42,8 @@ impl Alpn {
 pub struct Authority(Arc<Inner>);
 
 struct Inner {
+    /// Whether servers present its own certificate.
+    presents_itself: bool,
     issuer: CertifiedIssuer<'static, KeyPair>,
     dir: TempDir,
     file: OnceLock<PathBuf>,
@@ -58,13 +60,26 @@ pub struct Leaf {
 impl Authority {
     /// Makes one.
     pub fn new() -> io::Result<Self> {
-        let mut params = CertificateParams::default();
+        Self::make(CertificateParams::default(), false)
+    }
+
+    /// A certificate as `openssl req -x509` makes it for a server: it signs itself, says that it is an authority, and is for
+    /// these names. Servers present it itself.
+    pub fn of_itself(names: &[&str]) -> io::Result<Self> {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        Self::make(CertificateParams::new(names).map_err(io::Error::other)?, true)
+    }
+
+    fn make(mut params: CertificateParams, presents_itself: bool) -> io::Result<Self> {
         params.distinguished_name.push(DnType::CommonName, "Trunkline test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        // openssl states none.
+        if !presents_itself {
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        }
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let issuer = CertifiedIssuer::self_signed(params, key).map_err(io::Error::other)?;
-        Ok(Self(Arc::new(Inner { issuer, dir: TempDir::new()?, file: OnceLock::new() })))
+        Ok(Self(Arc::new(Inner { presents_itself, issuer, dir: TempDir::new()?, file: OnceLock::new() })))
     }
 
     /// Its own certificate as PEM.
@@ -100,9 +115,14 @@ impl Authority {
 
     /// A server's side, with a new certificate for these names and addresses.
     pub fn server_config_for(&self, names: &[&str], alpn: &[Alpn]) -> io::Result<Arc<ServerConfig>> {
-        let (cert, key) = self.sign(names)?;
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let chain: Vec<CertificateDer<'static>> = vec![cert.der().clone()];
+        let (certificate, key) = if self.0.presents_itself {
+            (self.0.issuer.der().clone(), self.0.issuer.key().serialize_der())
+        } else {
+            let (certificate, key) = self.sign(names)?;
+            (certificate.der().clone(), key.serialize_der())
+        };
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
+        let chain: Vec<CertificateDer<'static>> = vec![certificate];
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?

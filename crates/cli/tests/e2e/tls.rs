@@ -84,6 +84,27 @@ async fn an_upstream_of_an_unknown_authority_is_not_spoken_to() {
     assert!(upstream.requests().is_empty());
 }
 
+/// As `openssl req -x509` makes one: the certificate that the server presents is the one that was named.
+#[tokio::test]
+async fn a_certificate_that_signs_itself_is_named_as_what_it_is() {
+    let of_server = Authority::of_itself(&["localhost"]).unwrap();
+    let of_another = Authority::of_itself(&["localhost"]).unwrap();
+    let for_another_name = Authority::of_itself(&["elsewhere"]).unwrap();
+    for (presented, named, status) in [
+        (&of_server, &of_server, 200),
+        (&of_server, &of_another, 502),
+        (&for_another_name, &for_another_name, 502),
+    ] {
+        let upstream = Upstream::start_tls_by(ok(), &[Alpn::H2, Alpn::Http1], presented).await.unwrap();
+        let ca_path = named.file().unwrap();
+        let to = json!({ "upstream": { "api_url": upstream.url(), "ca_path": ca_path } });
+        let trunkline = serve(&with(service(&upstream.url()), to)).await;
+        let response = connect(&trunkline).await.send(&message(body())).await.unwrap();
+        assert_eq!(response.status(), status, "{}", response.text());
+        assert_eq!(upstream.requests().is_empty(), status == 502);
+    }
+}
+
 #[tokio::test]
 async fn large_uploads_side_by_side_complete_over_http2() {
     let echo = |request: &ReceivedRequest| {

@@ -4,15 +4,18 @@
 
 mod any_certificate;
 mod authorities;
+mod pinned;
 
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
 pub use authorities::{Authorities, SystemAuthorities};
+use pinned::Pinned;
 
 use super::dial::{DialError, chain};
 use super::stream::Stream;
@@ -20,9 +23,9 @@ use super::stream::Stream;
 /// Whose certificates are accepted.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// Those of the system's authorities, and perhaps of more.
+    /// Those of the system's authorities, and perhaps of more, which count as servers' own certificates too.
     System(Arc<SystemAuthorities>, Option<Authorities>),
-    /// Those of these authorities alone.
+    /// Those of these authorities alone, and theirs themselves.
     Only(Authorities),
     /// Anyone's: the connection is then safe from listeners on the way, but not from whoever answers.
     Anyone,
@@ -126,6 +129,16 @@ impl LazyTls {
     }
 }
 
+/// Trust in `authorities`, and in each of their certificates itself, besides `roots`.
+fn pinned(
+    authorities: &Authorities,
+    mut roots: RootCertStore,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<Pinned>, String> {
+    authorities.add_to(&mut roots);
+    Pinned::new(authorities.clone(), roots, provider).map(Arc::new)
+}
+
 fn client_config(trust: &Trust, alpn: Vec<Vec<u8>>, tls13_only: bool) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let versions = if tls13_only { &[&rustls::version::TLS13][..] } else { rustls::DEFAULT_VERSIONS };
@@ -133,17 +146,15 @@ fn client_config(trust: &Trust, alpn: Vec<Vec<u8>>, tls13_only: bool) -> Result<
         .with_protocol_versions(versions)
         .map_err(|error| error.to_string())?;
     let builder = match trust {
-        Trust::System(system, more) => {
-            let mut roots = RootCertStore::clone(&*system.load()?);
-            if let Some(more) = more {
-                more.add_to(&mut roots);
-            }
-            builder.with_root_certificates(roots)
+        Trust::System(system, None) => builder.with_root_certificates(RootCertStore::clone(&*system.load()?)),
+        Trust::System(system, Some(more)) => {
+            let roots = RootCertStore::clone(&*system.load()?);
+            let verifier = pinned(more, roots, &provider)?;
+            builder.dangerous().with_custom_certificate_verifier(verifier)
         }
         Trust::Only(authorities) => {
-            let mut roots = RootCertStore::empty();
-            authorities.add_to(&mut roots);
-            builder.with_root_certificates(roots)
+            let verifier = pinned(authorities, RootCertStore::empty(), &provider)?;
+            builder.dangerous().with_custom_certificate_verifier(verifier)
         }
         Trust::Anyone => {
             let verifier = any_certificate::AnyCertificate::new(&provider);

@@ -94,6 +94,11 @@ impl Authorities {
         Ok(authorities)
     }
 
+    /// Whether this very certificate is one of them.
+    pub(super) fn contains(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.0.iter().any(|one| one == certificate)
+    }
+
     /// Adds them, and tells how many could be used.
     pub(super) fn add_to(&self, roots: &mut RootCertStore) -> usize {
         roots.add_parsable_certificates(self.0.iter().cloned()).0
