@@ -35,6 +35,10 @@ use display::{Display, Manner, Urls};
 use scene::{Listen, Scene};
 use traffic::{Conversation, Tally};
 
+/// How long the demo's own clients get to read the answers that they have asked for, before the server ends. An answer takes
+/// less than a second; this is what the server gives everybody else (`drain_timeout` of the scene).
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
 /// How long the demo's own clients get to end once the server has: their answers are over by then.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -81,6 +85,7 @@ async fn perform(args: &DemoArgs) -> Result<(), Failure> {
     print(&display::introduction(&scene, &urls, args.no_traffic))?;
 
     let began = Instant::now();
+    let asking = drain.part();
     let tallies: Arc<[Tally]> = scene.clients.iter().map(|_| Tally::default()).collect();
     let clients = TaskTracker::new();
     if !args.no_traffic {
@@ -93,7 +98,7 @@ async fn perform(args: &DemoArgs) -> Result<(), Failure> {
                     name: client.name,
                     tallies: Arc::clone(&tallies),
                     position,
-                    drain: drain.clone(),
+                    asking: asking.clone(),
                 }));
             }
         }
@@ -104,9 +109,9 @@ async fn perform(args: &DemoArgs) -> Result<(), Failure> {
     let display =
         Display::start(manner, began, scene.providers.clone(), Arc::clone(&tallies), &scene.clients)
             .map_err(|error| Failure::other(format!("cannot start a thread: {error}")))?;
-    let watching = tokio::spawn(end_when_told(signals, drain.clone(), args.time));
+    let watching = tokio::spawn(end_when_told(signals, asking.clone(), drain.clone(), args.time));
 
-    drain.stopped().await;
+    end_in_order(&asking, &clients, &drain).await;
     let drained = server.finish().await;
     watching.abort();
     counting.abort();
@@ -149,9 +154,22 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// A signal, or the end of the time, drains; another one ends at once. A terminal that is closed ends it too, or its directory
-/// would stay behind.
-async fn end_when_told(mut signals: Signals, drain: Drain, time: Option<Duration>) {
+/// Waits until the demo's clients are to ask no more, and then for their last answers; only then is the server told to end.
+///
+/// A server that drains refuses connections and closes those without a request, also one on which a request is just being sent. If
+/// clients and server were told at the same moment, such a request would count as a failure.
+async fn end_in_order(asking: &Drain, clients: &TaskTracker, drain: &Drain) {
+    asking.stopped().await;
+    tokio::select! {
+        _ = tokio::time::timeout(LAST_ANSWERS, clients.wait()) => {}
+        () = drain.aborted() => {}
+    }
+    drain.stop();
+}
+
+/// A signal, or the end of the time, ends it: first the demo's own clients, then the server. Another signal ends all of it at
+/// once. A terminal that is closed ends it too, or its directory would stay behind.
+async fn end_when_told(mut signals: Signals, asking: Drain, drain: Drain, time: Option<Duration>) {
     let over = async {
         match time {
             Some(time) => tokio::time::sleep(time).await,
@@ -162,16 +180,13 @@ async fn end_when_told(mut signals: Signals, drain: Drain, time: Option<Duration
     let mut timed = time.is_some();
     loop {
         tokio::select! {
-            Told::End | Told::Hangup = signals.next() => end(&drain),
+            Told::End | Told::Hangup = signals.next() => {
+                if asking.is_stopping() { drain.abort() } else { asking.stop() }
+            }
             () = &mut over, if timed => {
                 timed = false;
-                drain.stop();
+                asking.stop();
             }
         }
     }
-}
-
-/// The first time drains, the second ends at once.
-fn end(drain: &Drain) {
-    if drain.is_stopping() { drain.abort() } else { drain.stop() }
 }

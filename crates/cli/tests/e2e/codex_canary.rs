@@ -7,6 +7,7 @@ use trunkline_testkit::client::Request;
 use trunkline_testkit::codex::{Account, CodexApi, TurnScript, error};
 use trunkline_testkit::{Script, TempDir, Upstream};
 
+use crate::pool::polled;
 use crate::support::codex::{RESPONSES, login, upstream};
 use crate::support::{Protocol, trunkline};
 
@@ -40,6 +41,8 @@ async fn traffic_refreshes_and_failures_leave_no_secret() {
         }],
     });
     let mut instance = trunkline().config(&config).start().await.unwrap();
+    // A poll that came with a token that has been revoked would recover it, and a request that came meanwhile would go to the key.
+    polled(&instance).await;
     let body = json!({ "model": "gpt-5.5", "input": [content.token()], "tools": [] }).to_string();
     let ask = || {
         Request::post(RESPONSES, Bytes::from(body.clone()))

@@ -1,19 +1,21 @@
 //! Several accounts of the scripted provider behind one instance, for the stories about limits, sessions and failures.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use trunkline_server::control;
 use trunkline_testkit::claude::{Account, Limits};
 use trunkline_testkit::client::{Request, Response};
 use trunkline_testkit::tls::Alpn;
-use trunkline_testkit::upstream::{Event, EventKind};
-use trunkline_testkit::{ClaudeApi, Script, TempDir, Trunkline, Upstream};
+use trunkline_testkit::{ClaudeApi, PATIENCE, Script, TempDir, Trunkline, Upstream};
 
 use crate::support::{Protocol, USER_TOKEN, message, trunkline, with};
 
-/// How often the status is asked for while something is waited for.
-const LOOKS: usize = 400;
+/// The pause between two looks at the status while something is waited for.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Accounts, each with a credential of its name in the pool `pool` of the user.
 pub(crate) struct Pool {
@@ -87,22 +89,9 @@ impl Pool {
 
     /// An instance that knows what every account has used.
     pub(crate) async fn start(&self) -> Running<'_> {
-        let mark = self.upstream.events().len();
         let trunkline = trunkline().config(&self.config()).start().await.unwrap();
-        for nth in 0..self.labels.len() {
-            // One poll of each.
-            let is_end = |event: &Event| event.kind == EventKind::ResponseComplete && event.seq >= mark + nth;
-            let polled = self.upstream.event(is_end).await;
-            assert!(polled.is_ok(), "{polled:?}: {}", trunkline.stderr().join("\n"));
-        }
-        let running = Running { pool: self, trunkline };
-        running
-            .status(|credentials| {
-                let known = |credential: &&Value| !credential["windows"][0]["used_percent"].is_null();
-                credentials.iter().filter(|credential| credential["kind"] != "API key").all(|one| known(&one))
-            })
-            .await;
-        running
+        polled(&trunkline).await;
+        Running { pool: self, trunkline }
     }
 
     /// How often each account was asked for a message.
@@ -149,27 +138,47 @@ impl Running<'_> {
     }
 }
 
-/// The status of the first service, at once.
+/// The status of the first service, at once: what `trunkline status --json` prints, asked for without a process of its own.
 pub(crate) async fn service_status(instance: &Trunkline) -> Value {
-    let file = instance.home().path().join("trunkline.json");
-    let args = ["status", "--json", "-c", &file.display().to_string()].map(str::to_owned);
-    let output = trunkline().args(args).run().await.unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let status: Value = serde_json::from_str(&output.stdout.join("")).unwrap();
-    status["services"][0].clone()
+    let status = control::ask(&data_directory(instance)).await.unwrap();
+    serde_json::to_value(status).unwrap()["services"][0].clone()
+}
+
+/// Where the data directory of an instance is, by its configuration.
+fn data_directory(instance: &Trunkline) -> PathBuf {
+    let home = instance.home();
+    let text = std::fs::read_to_string(home.join("trunkline.json")).unwrap();
+    let config: Value = serde_json::from_str(&text).unwrap();
+    config["data_directory"].as_str().map_or_else(|| home.join(".local/share/trunkline"), PathBuf::from)
 }
 
 /// The status of its credentials, once it is as `wanted`.
 pub(crate) async fn status_of(instance: &Trunkline, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     let mut last = Vec::new();
-    for _ in 0..LOOKS {
-        let status = service_status(instance).await;
-        last.clone_from(status["credentials"].as_array().unwrap());
-        if wanted(&last) {
-            return last;
+    let seen = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let status = service_status(instance).await;
+            last.clone_from(status["credentials"].as_array().unwrap());
+            if wanted(&last) {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
         }
+    });
+    if seen.await.is_err() {
+        panic!("not seen: {last:#?}\n{}", instance.stderr().join("\n"));
     }
-    panic!("not seen: {last:#?}\n{}", instance.stderr().join("\n"));
+    last
+}
+
+/// Waits until it knows what every login has used: until the polls at the start have been answered, and the answers count. A test
+/// that changes what a provider answers begins behind that, or its change may be found by a poll instead of by a request.
+pub(crate) async fn polled(instance: &Trunkline) {
+    status_of(instance, |credentials| {
+        let is_known = |one: &Value| one["kind"] == "API key" || !one["windows"][0]["used_percent"].is_null();
+        credentials.iter().all(is_known)
+    })
+    .await;
 }
 
 /// Waits until one of its credentials is in a state, which begins with these words.

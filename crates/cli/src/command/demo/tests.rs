@@ -92,3 +92,38 @@ async fn the_configuration_is_valid_without_a_warning_and_goes_with_the_scene() 
     drop(scene);
     assert!(!file.exists());
 }
+
+#[tokio::test]
+async fn the_server_ends_after_the_last_answer_of_the_demos_own_clients() {
+    let drain = Drain::default();
+    let asking = drain.part();
+    let (clients, answered) = (TaskTracker::new(), Arc::new(tokio::sync::Notify::new()));
+    clients.spawn({
+        let answered = Arc::clone(&answered);
+        async move { answered.notified().await }
+    });
+    clients.close();
+    let mut ending = std::pin::pin!(end_in_order(&asking, &clients, &drain));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    asking.stop();
+    for _ in 0..3 {
+        assert!(ending.as_mut().poll(&mut context).is_pending());
+        assert!(!drain.is_stopping(), "a request is under way");
+        tokio::task::yield_now().await;
+    }
+    answered.notify_one();
+    ending.await;
+    assert!(drain.is_stopping());
+}
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait_for_answers() {
+    let drain = Drain::default();
+    let asking = drain.part();
+    let clients = TaskTracker::new();
+    clients.spawn(std::future::pending::<()>());
+    clients.close();
+    drain.abort();
+    end_in_order(&asking, &clients, &drain).await;
+    assert!(drain.is_stopping());
+}

@@ -63,7 +63,8 @@ pub(super) struct Conversation {
     pub(super) tallies: Arc<[Tally]>,
     /// The user's own place in `tallies`.
     pub(super) position: usize,
-    pub(super) drain: Drain,
+    /// Stopped when no more is to be asked.
+    pub(super) asking: Drain,
 }
 
 /// What a client keeps open from one request to the next.
@@ -82,7 +83,7 @@ pub(super) async fn run(conversation: Conversation) {
     for turn in 0_u64.. {
         tokio::select! {
             biased;
-            () = conversation.drain.stopped() => return,
+            () = conversation.asking.stopped() => return,
             () = tokio::time::sleep(Duration::from_millis(fastrand::u64(PAUSE))) => {}
         }
         tally.asked.fetch_add(1, Ordering::Relaxed);

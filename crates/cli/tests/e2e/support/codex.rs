@@ -9,7 +9,7 @@ use trunkline_testkit::codex::{Account, CodexApi};
 use trunkline_testkit::{TempDir, Trunkline, Upstream};
 
 use super::{Protocol, USER_TOKEN, trunkline, with};
-use crate::pool::status_of;
+use crate::pool::polled;
 
 /// Where turns go.
 pub(crate) const RESPONSES: &str = "/v1/responses";
@@ -108,12 +108,7 @@ impl CodexPool {
     /// An instance that knows what every account has used.
     pub(crate) async fn start(&self) -> Trunkline {
         let instance = trunkline().config(&self.config()).start().await.unwrap();
-        status_of(&instance, |credentials| {
-            let is_known =
-                |one: &Value| one["kind"] == "API key" || !one["windows"][0]["used_percent"].is_null();
-            credentials.iter().all(is_known)
-        })
-        .await;
+        polled(&instance).await;
         instance
     }
 

@@ -8,6 +8,7 @@ use trunkline_testkit::{TempDir, Trunkline, Upstream};
 
 use super::codex::{RESPONSES, login, service};
 use super::{USER_TOKEN, config, trunkline};
+use crate::pool::polled;
 
 /// An instance in front of a scripted API.
 pub(crate) struct Set {
@@ -23,7 +24,7 @@ pub(crate) fn account(label: &str) -> Account {
 }
 
 impl Set {
-    /// With a login of each of these accounts, in this order.
+    /// With a login of each of these accounts, in this order. What they have used is known.
     pub(crate) async fn new(labels: &[&str]) -> Self {
         Self::with(labels, |_| {}).await
     }
@@ -37,6 +38,7 @@ impl Set {
         let mut config = config(&service(&upstream.url(), &credentials));
         change(&mut config);
         let trunkline = trunkline().config(&config).arg("--no-watch").start().await.unwrap();
+        polled(&trunkline).await;
         Self { api, upstream, trunkline, _logins: logins }
     }
 
