@@ -205,10 +205,10 @@ fn a_client_does_not_take_over_a_lock_that_is_touched() {
     let pending = common::pending(&store, &Real);
     let heartbeat = pending.heartbeat();
     // As if it had been held for long: untouched, a client with this threshold would take it.
-    let old = SystemTime::now() - Duration::from_secs(9);
+    let old = SystemTime::now() - Duration::from_secs(7_200);
     assert!(heartbeat.touch(old));
     assert!(heartbeat.touch(SystemTime::now()));
     let lock = scene.config().join(".oauth_refresh.lock");
-    assert!(!mkdir(&lock, Duration::from_secs(3), 2, Duration::from_millis(50)));
+    assert!(!mkdir(&lock, Duration::from_secs(3_600), 2, Duration::from_millis(50)));
     assert!(pending.sending().is_ok());
 }

@@ -27,6 +27,8 @@ pub mod fixtures;
 mod headers;
 mod log;
 #[cfg(feature = "testing")]
+pub mod ports;
+#[cfg(feature = "testing")]
 pub mod process;
 #[cfg(feature = "testing")]
 pub mod proxy;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,22 +12,39 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::signal::PATIENCE;
+
 /// Any two-way stream.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// How long [`Socket::delivered`] waits for a peer that does not read.
-const DELIVERY: Duration = Duration::from_secs(1);
+/// How long [`Socket::delivered`] waits for a peer that does not read. Long, since a peer on a busy machine reads late, and what it
+/// has not taken by then is lost.
+const DELIVERY: Duration = PATIENCE;
+
+/// What a peer's system takes of a new connection at once, though the peer reads nothing: less than the smallest receive buffer
+/// that systems give. Written with `TCP_NODELAY`, so much has left before a reset that follows it.
+const TAKEN_AT_ONCE: u64 = 32 * 1024;
+
+/// The pause between two looks at what the peer has taken, at first; it doubles up to [`LAST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LAST_PAUSE: Duration = Duration::from_millis(50);
 
 /// A handle to a TCP stream; the connection is closed with the last one.
 #[derive(Clone)]
-pub(crate) struct Socket(Arc<TcpStream>);
+pub(crate) struct Socket(Arc<Stream>);
+
+struct Stream {
+    tcp: TcpStream,
+    /// Bytes written so far.
+    written: AtomicU64,
+}
 
 impl Socket {
     /// Every write is a segment of its own, so that what was written apart arrives apart.
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self(Arc::new(stream)))
+        Ok(Self(Arc::new(Stream { tcp: stream, written: AtomicU64::new(0) })))
     }
 
     pub(crate) async fn connect(addr: SocketAddr) -> io::Result<Self> {
@@ -35,19 +53,24 @@ impl Socket {
 
     /// Makes the close a reset (RST).
     pub(crate) fn reset_on_close(&self) -> io::Result<()> {
-        self.0.set_zero_linger()
+        self.0.tcp.set_zero_linger()
     }
 
     /// Ends our direction (FIN) at once, below any TLS.
     pub(crate) fn finish(&self) -> io::Result<()> {
-        SockRef::from(&*self.0).shutdown(Shutdown::Write)
+        SockRef::from(&self.0.tcp).shutdown(Shutdown::Write)
     }
 
     /// Waits until the peer's system has taken all that was written: a reset throws the rest away.
     ///
-    /// The kernel says so only in `/proc/net/tcp`; elsewhere nothing is waited for.
+    /// The kernel says so only in `/proc/net/tcp`, a table of all connections of the machine, which takes milliseconds to read
+    /// where thousands have just ended; elsewhere nothing is waited for.
     pub(crate) async fn delivered(&self) {
-        let (Ok(SocketAddr::V4(local)), Ok(SocketAddr::V4(peer))) = (self.0.local_addr(), self.0.peer_addr())
+        if self.0.written.load(Ordering::Relaxed) <= TAKEN_AT_ONCE {
+            return;
+        }
+        let (Ok(SocketAddr::V4(local)), Ok(SocketAddr::V4(peer))) =
+            (self.0.tcp.local_addr(), self.0.tcp.peer_addr())
         else {
             return;
         };
@@ -64,8 +87,10 @@ impl Socket {
             })
         };
         let _ = tokio::time::timeout(DELIVERY, async {
+            let mut pause = FIRST_PAUSE;
             while !empty() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_PAUSE);
             }
         })
         .await;
@@ -75,8 +100,8 @@ impl Socket {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read(buf.initialize_unfilled()) {
+            ready!(self.0.tcp.poll_read_ready(cx))?;
+            match self.0.tcp.try_read(buf.initialize_unfilled()) {
                 Ok(read) => {
                     buf.advance(read);
                     return Poll::Ready(Ok(()));
@@ -91,10 +116,14 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(cx))?;
-            match self.0.try_write(buf) {
+            ready!(self.0.tcp.poll_write_ready(cx))?;
+            match self.0.tcp.try_write(buf) {
+                Ok(written) => {
+                    self.0.written.fetch_add(written as u64, Ordering::Relaxed);
+                    return Poll::Ready(Ok(written));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }

@@ -2,15 +2,11 @@
 
 use serde_json::{Value, json};
 use trunkline_testkit::client::{Request, send};
+use trunkline_testkit::ports::free_port;
 use trunkline_testkit::{TempDir, Trunkline};
 
 use crate::support::codex::{body, codex_refusal};
 use crate::support::{USER_TOKEN, config, refusal, trunkline};
-
-/// A port that is free now.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// An instance without a configuration, in a home with this Codex login. None of them may lead to a provider.
 async fn without_a_configuration(login: Option<&str>) -> Trunkline {
@@ -20,7 +16,7 @@ async fn without_a_configuration(login: Option<&str>) -> Trunkline {
         if let Some(login) = login {
             home.write(".codex/auth.json", login).unwrap();
         }
-        let args = ["serve", "--no-watch", "--listen", &free_port().to_string()].map(str::to_owned);
+        let args = ["serve", "--no-watch", "--listen", &free_port().unwrap().to_string()].map(str::to_owned);
         if let Ok(running) = trunkline().args(args).home(home).start().await {
             return running;
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
+use trunkline_testkit::ports::{ClosedPort, free_port};
 use trunkline_testkit::process::Output;
 use trunkline_testkit::proxy::{ProxyKind, Reaction};
 use trunkline_testkit::tmp::ClaudeLogin;
@@ -202,13 +203,13 @@ async fn a_clock_that_is_wrong_is_found() {
 
 #[tokio::test]
 async fn each_way_to_fail_to_reach_a_provider_is_told() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = ClosedPort::new().unwrap();
     let silent = Upstream::start(Current::new(Script::new().stall())).await.unwrap();
     let cut = Upstream::start(Current::new(Script::new().close())).await.unwrap();
     let plain = Upstream::start(dated(0)).await.unwrap();
     let as_tls = format!("https://localhost:{}", plain.addr().port());
     for (url, check, words) in [
-        (format!("http://{closed}"), "upstream.connect", "refused"),
+        (format!("http://{}", closed.addr()), "upstream.connect", "refused"),
         (as_tls, "upstream.tls", "no TLS handshake within 1s"),
         (silent.url(), "upstream.answer", "no answer within 1s"),
         (cut.url(), "upstream.answer", "no answer"),
@@ -259,8 +260,7 @@ async fn the_way_out_is_gone_hop_by_hop() {
 #[tokio::test]
 async fn a_running_instance_is_shown_and_its_port_is_its_own() {
     let upstream = Upstream::start(dated(0)).await.unwrap();
-    // No other test has this address, so that the port stays free.
-    let port = TcpListener::bind("127.0.0.77:0").unwrap().local_addr().unwrap().port();
+    let port = free_port().unwrap();
     let over = json!({ "listen": "127.0.0.77", "listen_port": port });
     let on_port = with(small(service(&upstream.url())), over);
     let running = trunkline().config(&config(&on_port)).start().await.unwrap();

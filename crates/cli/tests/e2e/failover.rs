@@ -1,12 +1,11 @@
 //! The table of failures (routing.md): each row, over both protocols, streamed and not.
 
-use std::time::Duration;
-
 use serde_json::json;
 use tokio::task::JoinSet;
 use trunkline_testkit::claude::{Limits, error};
 use trunkline_testkit::client::Ended;
-use trunkline_testkit::{Script, Signal, fixtures, sse};
+use trunkline_testkit::ports::ClosedPort;
+use trunkline_testkit::{PATIENCE, Script, Signal, fixtures, sse};
 
 use crate::pool::{Pool, ask, asks, asks_in, refused, token, unix_now, used_up};
 use crate::support::{Protocol, passing_refusal, refusal};
@@ -73,7 +72,7 @@ fn cases() -> Vec<Case> {
         ),
         case("429 5h", refused(limit(), &rejected), 200, [1, 1], "rate_limited: at its limit (5h)"),
         case("429 weekly", refused(limit(), &weekly), 200, [1, 1], "rate_limited: at its limit (weekly)"),
-        case("429 other", limit().header("retry-after", "7"), 200, [1, 1], "blocked: burst"),
+        case("429 other", limit().header("retry-after", "50"), 200, [1, 1], "blocked: burst"),
         case("529", error(529, "overloaded_error", "Overloaded"), 200, [1, 1], "usable"),
         case("503 overloaded", error(503, "overloaded_error", "Overloaded"), 200, [1, 1], "usable"),
         case("500", error(500, "api_error", "Internal server error"), 200, [1, 1], "usable"),
@@ -293,10 +292,9 @@ async fn server_errors_in_a_row_keep_new_sessions_away() {
 #[tokio::test]
 async fn a_provider_that_cannot_be_reached_is_tried_again_and_then_left() {
     let mut pool = Pool::new(&["a", "b"], "fallback").await;
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = nobody.local_addr().unwrap().port();
-    drop(nobody);
-    let key = json!({ "tag": "key", "type": "api_key", "api_key": "k", "upstream": { "api_url": format!("http://127.0.0.1:{port}") } });
+    let closed = ClosedPort::new().unwrap();
+    let url = format!("http://{}", closed.addr());
+    let key = json!({ "tag": "key", "type": "api_key", "api_key": "k", "upstream": { "api_url": url } });
     let first = json!({ "tag": "first", "type": "fallback", "credentials": ["key", "a", "b"] });
     let mut credentials = pool.service["credentials"].as_array().unwrap().clone();
     credentials.extend([key, first]);
@@ -383,21 +381,16 @@ async fn requests_that_wait_for_a_head_move_when_their_credential_is_refused() {
     for protocol in Protocol::BOTH {
         let pool = Pool::new(&["a", "b"], "fallback").await;
         let running = pool.start().await;
-        pool.api.next("a", Script::new().stall());
+        let began = Signal::new();
+        pool.api.next("a", Script::new().announce(&began).stall());
         let waiting = tokio::spawn({
             let addr = running.addr();
             async move { protocol.send(addr, &ask(true)).await }
         });
-        pool.upstream
-            .event(|event| {
-                event.kind == trunkline_testkit::upstream::EventKind::BodyComplete
-                    && pool.api.served("a") == 1
-            })
-            .await
-            .unwrap();
+        began.reached().await.unwrap();
         pool.api.set_limits("a", Limits::five_hour_rejected());
         assert_eq!(running.send(&ask(false)).await.status(), 200);
-        let moved = tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap().unwrap();
+        let moved = tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
         assert_eq!((moved.status(), pool.served()), (200, vec![2, 2]), "{}", moved.text());
     }
 }
@@ -422,11 +415,11 @@ async fn a_storm_of_refusals_costs_no_request_more_than_one_hop() {
     }
     let served = pool.served();
     assert_eq!(served[1] + served[2], REQUESTS, "each is answered once: {served:?}");
-    let status = running.service_status().await;
-    assert_eq!(status["in_flight"], 0);
-    // The line of a request is written when its answer has ended, or a moment after.
+    // The line of a request is written when its answer has ended, or a moment after; then it is not in flight any more.
     let is_request = |line: &str| line.contains("trunkline::request");
     running.trunkline.nth_stderr_line(REQUESTS, is_request).await.unwrap();
+    let status = running.service_status().await;
+    assert_eq!(status["in_flight"], 0);
     for line in running.trunkline.stderr().iter().filter(|line| is_request(line)) {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         assert!(line["attempts"].as_u64().unwrap() <= 2, "{line}");
@@ -469,7 +462,7 @@ async fn a_request_may_wait_for_a_credential_that_is_free_soon() {
     let mut pool = Pool::new(&["a"], "fallback").await;
     pool.service(json!({ "wait_for_capacity": "20s" }));
     let running = pool.start().await;
-    let reset = unix_now() + 3;
+    let reset = unix_now() + 4;
     let limits = used_up(reset);
     pool.api.next("a", refused(error(429, "rate_limit_error", LIMIT), &limits));
     let response = running.send(&ask(true)).await;

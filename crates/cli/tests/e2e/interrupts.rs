@@ -1,18 +1,13 @@
 //! Requests that wait for the head of an answer, while their credential goes out of use (routing.md, *Interrupts*).
 
-use std::time::Duration;
-
 use serde_json::json;
 use tokio::task::JoinHandle;
 use trunkline_testkit::claude::{Limits, error};
 use trunkline_testkit::client::{Ended, Response};
-use trunkline_testkit::{Script, Signal, sse};
+use trunkline_testkit::{PATIENCE, Script, Signal, sse};
 
 use crate::pool::{Pool, Running, ask};
 use crate::support::Protocol;
-
-/// Nobody waits that long for what happens at once, and nobody is answered later than that.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Sends a request to the first account, which answers by `script`, and waits until the account has it.
 async fn begin(running: &Running<'_>, protocol: Protocol, script: Script) -> JoinHandle<Response> {
@@ -84,8 +79,12 @@ async fn what_the_provider_still_serves_is_not_interrupted() {
     // A refusal of the moment keeps new sessions away, and a cap everybody: neither is about these.
     pool.api.next("a", error(429, "rate_limit_error", "of the moment").header("retry-after", "1"));
     assert_eq!(running.send(&ask(false)).await.status(), 200);
-    running.state("a", "blocked: burst").await;
-    running.state("a", "usable").await;
+    // Lines are not missed, as a state that lasts a second may be.
+    let (trunkline, arrow) = (&running.trunkline, '\u{2192}');
+    let begins = format!("credential a: usable {arrow} blocked (burst");
+    trunkline.stderr_line(|line| line.contains(&begins)).await.unwrap();
+    let ends = format!("credential a: blocked {arrow} usable");
+    trunkline.stderr_line(|line| line.contains(&ends)).await.unwrap();
     pool.api.set_limits("a", Limits::allowed(0.6, 0.3));
     assert_eq!(running.send(&ask(false)).await.status(), 200);
     running.state("a", "capped: at its limit (5h)").await;

@@ -160,7 +160,13 @@ async fn a_poll_that_fails_makes_a_credential_the_last_resort_until_a_good_answe
     // Whichever was polled first.
     let (failed, other) = if line.contains("credential a") { ("a", "b") } else { ("b", "a") };
     running.state(failed, "blocked: poll_failed").await;
-    running.state(other, "usable").await;
+    // The other's poll has been answered, so that nothing is learned by it later.
+    running
+        .status(|credentials| {
+            let other = credentials.iter().find(|credential| credential["tag"] == other).unwrap();
+            other["state"] == "usable" && !other["windows"][0]["used_percent"].is_null()
+        })
+        .await;
     assert_eq!(running.send(&ask(false)).await.status(), 200);
     assert_eq!((pool.api.served(failed), pool.api.served(other)), (0, 1));
     pool.api.set_limits(other, Limits::seven_day_rejected());

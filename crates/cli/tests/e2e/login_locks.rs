@@ -76,11 +76,11 @@ async fn with_a_client(stale_after: Duration, delay: Duration, is_client_first: 
     let client = ClaudeClient::new(&scene.home.join(".claude"), scene.upstream.addr(), stale_after);
     let builder = crate::support::trunkline().config(&scene.config());
     let (mut trunkline, clients) = if is_client_first {
-        let refreshing = tokio::spawn(async move { client.refresh().await });
+        let refreshing = tokio::spawn(async move { client.refreshed().await });
         (builder.start().await.unwrap(), refreshing)
     } else {
         let trunkline = builder.start().await.unwrap();
-        (trunkline, tokio::spawn(async move { client.refresh().await }))
+        (trunkline, tokio::spawn(async move { client.refreshed().await }))
     };
     assert_serves(&trunkline).await;
     let clients = clients.await.unwrap();
@@ -154,40 +154,43 @@ async fn locks_that_come_and_go_are_waited_for() {
 
 #[tokio::test]
 async fn a_lock_that_is_never_let_go_is_told_and_the_old_token_used_while_it_lasts() {
-    for (expires_in, is_good) in [(120, true), (-60, false)] {
-        let scene = Scene::new(expires_in).await;
-        let [lock, _] = locks(&scene);
-        fs::create_dir(&lock).unwrap();
-        let kept = lock.clone();
-        let keeping = tokio::spawn(async move {
-            loop {
-                fs::File::open(&kept).unwrap().set_modified(SystemTime::now()).unwrap();
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        });
-        let trunkline = scene.start().await;
-        let addr = trunkline.addr().unwrap();
-        if is_good {
-            assert_serves(&trunkline).await;
+    // Each waits for real locks to be given up, so both at once.
+    tokio::join!(a_lock_is_never_let_go(true), a_lock_is_never_let_go(false));
+}
+
+async fn a_lock_is_never_let_go(is_good: bool) {
+    let scene = Scene::new(if is_good { 240 } else { -60 }).await;
+    let [lock, _] = locks(&scene);
+    fs::create_dir(&lock).unwrap();
+    let kept = lock.clone();
+    let keeping = tokio::spawn(async move {
+        loop {
+            fs::File::open(&kept).unwrap().set_modified(SystemTime::now()).unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        trunkline
-            .stderr_line(|line| line.contains("refreshed later") && line.contains(".oauth_refresh.lock"))
-            .await
-            .unwrap();
-        if is_good {
-            assert_serves(&trunkline).await;
-        } else {
-            let text = passing_refusal(&Protocol::Http1.send(addr, &call(body())).await, 503, "api_error");
-            assert!(text.contains("another program holds .oauth_refresh.lock"), "{text}");
-        }
-        assert_eq!(scene.token_calls(), 0);
-        keeping.abort();
-        let _ = keeping.await;
-        fs::remove_dir(&lock).unwrap();
-        // By itself, 10 s after it gave up.
-        trunkline.stderr_line(|line| line.contains("login refreshed")).await.unwrap();
+    });
+    let trunkline = scene.start().await;
+    let addr = trunkline.addr().unwrap();
+    if is_good {
         assert_serves(&trunkline).await;
-        scene.assert_written();
-        scene.assert_clean();
     }
+    trunkline
+        .stderr_line(|line| line.contains("refreshed later") && line.contains(".oauth_refresh.lock"))
+        .await
+        .unwrap();
+    if is_good {
+        assert_serves(&trunkline).await;
+    } else {
+        let text = passing_refusal(&Protocol::Http1.send(addr, &call(body())).await, 503, "api_error");
+        assert!(text.contains("another program holds .oauth_refresh.lock"), "{text}");
+    }
+    assert_eq!(scene.token_calls(), 0);
+    keeping.abort();
+    let _ = keeping.await;
+    fs::remove_dir(&lock).unwrap();
+    // By itself, 10 s after it gave up.
+    trunkline.stderr_line(|line| line.contains("login refreshed")).await.unwrap();
+    assert_serves(&trunkline).await;
+    scene.assert_written();
+    scene.assert_clean();
 }

@@ -1,18 +1,13 @@
 //! Credentials that go out of use and come back: what that does to requests that wait, and what is done meanwhile.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use trunkline_testkit::claude::{Account, Limits, error};
 use trunkline_testkit::tmp::ClaudeLogin;
 use trunkline_testkit::upstream::EventKind;
-use trunkline_testkit::{ClaudeApi, Script, Upstream};
+use trunkline_testkit::{ClaudeApi, PATIENCE, Script, Signal, Upstream};
 
 use crate::pool::{Pool, Running, ask, asks_in, refused, token, unix_now, used_up};
 use crate::support::{Protocol, USER_TOKEN, final_refusal};
-
-/// How long a request that is to move at once may take: far less than any wait that it could have ended by.
-const AT_ONCE: Duration = Duration::from_secs(20);
 
 /// The credential `a` is a login file.
 fn with_a_login(pool: &mut Pool) -> std::path::PathBuf {
@@ -27,16 +22,15 @@ fn with_a_login(pool: &mut Pool) -> std::path::PathBuf {
 
 /// A request that waits for a head from the account `a`.
 async fn waiting(running: &Running<'_>, protocol: Protocol) -> tokio::task::JoinHandle<(u16, String)> {
-    let before = running.pool.api.served("a");
-    running.pool.api.next("a", Script::new().stall());
+    let (before, began) = (running.pool.api.served("a"), Signal::new());
+    running.pool.api.next("a", Script::new().announce(&began).stall());
     let addr = running.addr();
     let request = asks_in(&format!("of {protocol:?} {before}"), ask(true));
     let waiting = tokio::spawn(async move {
         let response = protocol.send(addr, &request).await;
         (response.status(), response.text())
     });
-    let (upstream, api) = (&running.pool.upstream, &running.pool.api);
-    upstream.event(|event| event.kind == EventKind::BodyComplete && api.served("a") > before).await.unwrap();
+    began.reached().await.unwrap();
     waiting
 }
 
@@ -57,7 +51,7 @@ async fn requests_that_wait_for_a_head_move_when_their_credential_is_gone() {
             // Its owner logs out.
             std::fs::remove_file(file).unwrap();
             for waiting in [first, second] {
-                let (status, text) = tokio::time::timeout(AT_ONCE, waiting).await.unwrap().unwrap();
+                let (status, text) = tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
                 assert_eq!(status, 200, "{text}");
             }
             assert_eq!(pool.served(), [2, 2]);
@@ -74,11 +68,12 @@ async fn a_credential_is_polled_when_its_limit_resets_without_any_request() {
     let running = pool.start().await;
     let polls =
         || pool.upstream.requests().iter().filter(|request| request.path() == "/api/oauth/usage").count();
-    let reset = unix_now() + 3;
+    let before = polls();
+    let reset = unix_now() + 4;
     pool.api.next("a", refused(error(429, "rate_limit_error", "used up"), &used_up(reset)));
     assert_eq!(running.send(&ask(false)).await.status(), 200);
-    running.state("a", "rate_limited: at its limit (5h)").await;
-    let before = polls();
+    let limited = "credential a: usable \u{2192} rate_limited (5h)";
+    running.trunkline.stderr_line(|line| line.contains(limited)).await.unwrap();
     // Nobody asks for anything.
     pool.upstream.event(|event| event.kind == EventKind::ResponseComplete && polls() > before).await.unwrap();
     assert!(unix_now() >= reset);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use trunkline_testkit::canary::{Canary, find_leaks};
 use trunkline_testkit::client::Response;
+use trunkline_testkit::ports::ClosedPort;
 use trunkline_testkit::proxy::{ProxyKind, Reaction};
 use trunkline_testkit::tmp::ClaudeLogin;
 use trunkline_testkit::upstream::Version;
@@ -265,7 +266,9 @@ async fn refusals_are_a_502_and_a_line_that_says_why() {
     ] {
         let proxy = Proxy::start(kind.2).await.unwrap();
         proxy.react(reaction.clone());
-        let service = with(through("out", &upstream.url()), json!({ "timeouts": { "connect": "400ms" } }));
+        // The others answer, however late on a busy machine.
+        let patience = if matches!(reaction, Reaction::Stall) { "400ms" } else { "1m" };
+        let service = with(through("out", &upstream.url()), json!({ "timeouts": { "connect": patience } }));
         let trunkline = serve(&service, &[outbound("out", kind, &proxy)]).await;
         let response = connect(&trunkline).await.send(&message(body())).await.unwrap();
         let told = passing_refusal(&response, 502, "api_error");
@@ -340,9 +343,8 @@ async fn a_proxy_that_cuts_at_any_byte_is_a_502() {
 #[tokio::test]
 async fn a_proxy_that_is_not_there_is_told() {
     let upstream = Upstream::start(ok()).await.unwrap();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = nobody.local_addr().unwrap().port();
-    drop(nobody);
+    let closed = ClosedPort::new().unwrap();
+    let port = closed.addr().port();
     let out = json!({ "type": "http", "tag": "out", "server": "127.0.0.1", "server_port": port });
     let trunkline = serve(&through("out", &upstream.url()), &[out]).await;
     let response = connect(&trunkline).await.send(&message(body())).await.unwrap();
@@ -373,12 +375,12 @@ async fn the_time_of_an_outbound_is_within_the_time_of_the_whole() {
     let far = json!({
         "type": "http", "tag": "far", "server": "127.0.0.1", "server_port": 9, "detour": "near", "connect_timeout": "300ms"
     });
-    let service = with(through("far", &upstream.url()), json!({ "timeouts": { "connect": "30s" } }));
+    let service = with(through("far", &upstream.url()), json!({ "timeouts": { "connect": "10m" } }));
     let trunkline = serve(&service, &[far, outbound("near", KINDS[3], &near)]).await;
     let sent = std::time::Instant::now();
     let response = connect(&trunkline).await.send(&message(body())).await.unwrap();
     passing_refusal(&response, 502, "api_error");
-    assert!(sent.elapsed() < Duration::from_secs(20));
+    assert!(sent.elapsed() < Duration::from_secs(200));
     let detail = detail(&trunkline, &response).await;
     assert_eq!(detail, "outbound near: connection timed out: no answer of the proxy within 300ms");
 }

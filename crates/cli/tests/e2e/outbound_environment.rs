@@ -22,7 +22,7 @@ fn service_of(upstream: &Upstream) -> Value {
         service(&upstream.url()),
         json!({
             "upstream": { "api_url": upstream.url(), "ca_path": ca_path },
-            "timeouts": { "connect": "2s" },
+            "timeouts": { "connect": "5s" },
             // Its usage is not polled, so that nothing but requests goes this way.
             "credentials": [{ "tag": "main", "type": "api_key", "api_key": "sk-ant-api-x" }],
         }),

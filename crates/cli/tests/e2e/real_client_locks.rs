@@ -27,8 +27,17 @@ impl ClaudeClient {
         Self { directory: directory.to_owned(), api, stale_after }
     }
 
+    /// Refreshes the login until it is good: a client that gives up on a lock goes on with its old token, and tries again when that
+    /// is refused. The access token that it goes on with.
+    pub(crate) async fn refreshed(&self) -> String {
+        while self.read().2 {
+            self.refresh().await;
+        }
+        self.read().0
+    }
+
     /// Refreshes the login if it has expired. The access token that the client goes on with.
-    pub(crate) async fn refresh(&self) -> String {
+    async fn refresh(&self) -> String {
         let (access, _, is_expired) = self.read();
         if !is_expired {
             return access;

@@ -8,9 +8,9 @@ use tokio::task::JoinSet;
 use trunkline_testkit::claude::Account;
 use trunkline_testkit::client::Request;
 use trunkline_testkit::tmp::{ClaudeLogin, read_claude_tokens};
-use trunkline_testkit::upstream::{Event, EventKind};
 use trunkline_testkit::{ClaudeApi, Script, Signal, TempDir, Trunkline, Upstream};
 
+use crate::pool::polled;
 use crate::support::{
     Protocol, body, config, final_refusal, message, passing_refusal, service, trunkline, with,
 };
@@ -60,17 +60,11 @@ impl Scene {
         trunkline().config(&self.config()).start().await.unwrap()
     }
 
-    /// The same, once the usage has been polled that is polled at the start.
+    /// The same, once the usage is known that is polled at the start.
     pub(crate) async fn start_polled(&self) -> Trunkline {
         let trunkline = self.start().await;
-        self.polled().await;
+        polled(&trunkline).await;
         trunkline
-    }
-
-    /// Waits for that poll.
-    pub(crate) async fn polled(&self) {
-        let is_end = |event: &Event| event.kind == EventKind::ResponseComplete;
-        self.upstream.event(is_end).await.unwrap();
     }
 
     /// How often the usage was polled.
@@ -213,7 +207,8 @@ async fn failures_of_the_token_endpoint_are_waited_out() {
         (Script::text(429, "slow down"), "too_many_requests"),
     ] {
         let scene = Scene::new(-60).await;
-        scene.api.next_on(TOKEN_PATH, script);
+        // It is called again after a few seconds, and this may take longer.
+        (0..20).for_each(|_| scene.api.next_on(TOKEN_PATH, script.clone()));
         let before = std::fs::read(&scene.login).unwrap();
         let trunkline = scene.start().await;
         trunkline

@@ -1,6 +1,7 @@
 //! The rows of the failure tables of refreshes and refused tokens that need more than one bad answer.
 
 use serde_json::json;
+use trunkline_testkit::ports::ClosedPort;
 use trunkline_testkit::tmp::ClaudeLogin;
 use trunkline_testkit::{Script, Signal, Upstream};
 
@@ -9,17 +10,12 @@ use crate::support::{Protocol, body, final_refusal, passing_refusal, trunkline, 
 
 const HOURS: i64 = 8 * 3_600;
 
-/// An address that refuses connections.
-async fn closed_port() -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}{TOKEN_PATH}", listener.local_addr().unwrap())
-}
-
 #[tokio::test]
 async fn a_token_endpoint_that_refuses_connections_is_tried_three_times_and_again_later() {
     let scene = Scene::new(-60).await;
     let mut config = scene.config();
-    config["services"][0]["upstream"]["token_url"] = json!(closed_port().await);
+    let closed = ClosedPort::new().unwrap();
+    config["services"][0]["upstream"]["token_url"] = json!(format!("http://{}{TOKEN_PATH}", closed.addr()));
     config["log"] = json!({ "level": "debug" });
     let mut trunkline = trunkline().config(&config).start().await.unwrap();
     let addr = trunkline.addr().unwrap();
@@ -29,10 +25,11 @@ async fn a_token_endpoint_that_refuses_connections_is_tried_three_times_and_agai
     assert!(text.contains("could not be refreshed: the provider did not answer"), "{text}");
     // 5 s later once more.
     trunkline.nth_stderr_line(2, is_unreachable).await.unwrap();
+    let lines = trunkline.stderr();
+    let second = lines.iter().enumerate().filter(|(_, line)| is_unreachable(line)).nth(1).unwrap().0;
+    let tries = lines[..second].iter().filter(|line| line.contains("the token endpoint did not answer"));
+    assert_eq!(tries.count(), 6, "{lines:#?}");
     trunkline.stop().await.unwrap();
-    let tries =
-        trunkline.stderr().iter().filter(|line| line.contains("the token endpoint did not answer")).count();
-    assert_eq!(tries, 6);
     scene.assert_clean();
 }
 
@@ -42,12 +39,16 @@ async fn a_call_that_is_cut_after_it_was_sent_is_repeated_once_with_the_same_tok
         [Script::new().reset(), Script::status(200).header("content-length", "400").body("{\"acc").close()]
     {
         let scene = Scene::new(120).await;
+        let go_on = Signal::new();
+        // The first call gets this, and the repeated one waits for the signal.
         scene.api.next_on(TOKEN_PATH, cut);
+        scene.api.hold_refresh(&go_on);
         let mut trunkline = scene.start().await;
         scene.token_called().await;
         // The old token serves meanwhile, and the locks are kept.
         assert_eq!(Protocol::Http1.send(trunkline.addr().unwrap(), &call(body())).await.status(), 200);
         assert!(scene.home.join(".claude.lock").exists());
+        go_on.set();
         trunkline.stderr_line(|line| line.contains("login refreshed")).await.unwrap();
         let calls: Vec<_> =
             scene.upstream.requests().into_iter().filter(|request| request.target == TOKEN_PATH).collect();
@@ -87,7 +88,7 @@ async fn a_newer_login_in_the_file_counts_after_a_failure() {
 #[tokio::test]
 async fn a_second_forced_refresh_within_five_minutes_is_not_made() {
     let scene = Scene::new(HOURS).await;
-    let trunkline = scene.start().await;
+    let trunkline = scene.start_polled().await;
     let addr = trunkline.addr().unwrap();
     scene.api.revoke_access("a");
     assert_eq!(Protocol::Http1.send(addr, &call(body())).await.status(), 200);
@@ -143,7 +144,7 @@ async fn who_logs_out_or_in_while_a_refresh_is_under_way_has_the_last_word() {
 async fn a_failed_check_counts_as_no_answer_and_leads_to_a_refresh() {
     for check in [Script::text(500, "down"), Script::text(429, "slow down"), Script::new().reset()] {
         let scene = Scene::new(HOURS).await;
-        let mut trunkline = scene.start().await;
+        let mut trunkline = scene.start_polled().await;
         scene.api.revoke_access("a");
         scene.api.next_on("/api/oauth/usage", check);
         let response = Protocol::Http1.send(trunkline.addr().unwrap(), &call(body())).await;
@@ -157,7 +158,7 @@ async fn a_failed_check_counts_as_no_answer_and_leads_to_a_refresh() {
 #[tokio::test]
 async fn a_refresh_that_is_refused_for_good_after_a_refused_token_is_told_once() {
     let scene = Scene::new(HOURS).await;
-    let trunkline = scene.start().await;
+    let trunkline = scene.start_polled().await;
     let addr = trunkline.addr().unwrap();
     scene.api.revoke_access("a");
     scene.api.revoke_refresh("a");

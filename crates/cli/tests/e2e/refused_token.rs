@@ -6,6 +6,7 @@ use trunkline_testkit::claude::{Account, error};
 use trunkline_testkit::tmp::ClaudeLogin;
 use trunkline_testkit::{ClaudeApi, Upstream};
 
+use crate::pool::polled;
 use crate::refresh::{Scene, call};
 use crate::support::{Protocol, body, final_refusal, serve, service, with};
 
@@ -110,7 +111,7 @@ async fn a_body_that_is_not_kept_passes_the_refusal_on_and_the_next_request_work
     config["services"][0]["replay_buffer"] = json!(1024);
     let trunkline = crate::support::trunkline().config(&config).start().await.unwrap();
     let addr = trunkline.addr().unwrap();
-    scene.polled().await;
+    polled(&trunkline).await;
     scene.api.revoke_access("a");
     let long = format!("{{\"model\":\"claude-opus-4-8\",\"x\":\"{}\"}}", "y".repeat(4096));
     assert_eq!(Protocol::Http1.send(addr, &call(long)).await.status(), 401);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use trunkline_testkit::client::{Connection, Ended, H2Client, send};
+use trunkline_testkit::ports::free_port;
 use trunkline_testkit::{Authority, Script, Signal, Trunkline, Upstream};
 
 use crate::support::{
@@ -29,11 +30,6 @@ async fn reload(trunkline: &Trunkline, nth: usize, config: &Value) -> String {
     write(trunkline, config);
     trunkline.signal("HUP").await.unwrap();
     trunkline.nth_stderr_line(nth, |line| line.contains("reloaded:")).await.unwrap()
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[tokio::test]
@@ -131,7 +127,7 @@ async fn a_listener_moves_and_the_streams_of_the_old_one_finish() {
     assert_eq!(read_bytes(&mut streaming, 3).await, "one");
     let mut idle = connect(&trunkline).await;
 
-    let port = free_port();
+    let port = free_port().unwrap();
     reload(&trunkline, 1, &config(&with(before, json!({ "listen_port": port })))).await;
     assert!(idle.is_closed_next().await.unwrap());
     assert!(TcpStream::connect(old).await.is_err(), "the old address is closed");
@@ -145,7 +141,7 @@ async fn a_listener_moves_and_the_streams_of_the_old_one_finish() {
 #[tokio::test]
 async fn an_address_that_overlaps_the_old_one_is_moved_to_and_back() {
     let upstream = Upstream::start(ok()).await.unwrap();
-    let port = free_port();
+    let port = free_port().unwrap();
     let at = |address: &str| {
         config(&with(service(&upstream.url()), json!({ "listen": address, "listen_port": port })))
     };
@@ -160,8 +156,10 @@ async fn an_address_that_overlaps_the_old_one_is_moved_to_and_back() {
 #[tokio::test]
 async fn services_come_and_go() {
     let upstream = Upstream::start(ok()).await.unwrap();
-    let one =
-        with(service(&upstream.url()), json!({ "tag": "one", "path": "/one", "listen_port": free_port() }));
+    let one = with(
+        service(&upstream.url()),
+        json!({ "tag": "one", "path": "/one", "listen_port": free_port().unwrap() }),
+    );
     let two = with(one.clone(), json!({ "tag": "two", "path": "/two" }));
     let trunkline = start(&config(&one)).await;
     let mut connection = connect(&trunkline).await;
@@ -196,7 +194,7 @@ async fn a_changed_file_is_noticed_by_itself() {
 async fn what_the_command_line_says_stays() {
     let upstream = Upstream::start(ok()).await.unwrap();
     let before = service(&upstream.url());
-    let port = free_port();
+    let port = free_port().unwrap();
     let trunkline = trunkline()
         .config(&config(&before))
         .args(["serve", "--no-watch", "--listen", &port.to_string()])

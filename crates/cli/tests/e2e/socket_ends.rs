@@ -9,6 +9,7 @@ use trunkline_testkit::codex::{LimitEvents, Limits, TurnScript};
 use trunkline_testkit::upstream::Cut;
 use trunkline_testkit::websocket::{Frame, Link, Message};
 
+use crate::pool::status_of;
 use crate::support::socket::{Set, ask, create, good_turn, is_restarted, next, turn};
 
 /// A client amid a turn, which ends when the signal is set.
@@ -100,6 +101,10 @@ async fn a_session_that_is_sent_elsewhere_ends_its_socket() {
     let used = if set.api.served("a") == 1 { "a" } else { "b" };
     set.api.set_limits(used, Limits::used(80.0, 80.0));
     good_turn(&mut idle, &create()).await;
+    status_of(&set.trunkline, |credentials| {
+        credentials.iter().any(|one| one["windows"][0]["used_percent"].as_f64() == Some(80.0))
+    })
+    .await;
     // The next to come finds that the other is used much less.
     let mut again = set.open("s").await;
     is_restarted(&mut idle).await;
@@ -130,7 +135,7 @@ async fn closes_and_cuts_are_passed_on_as_they_were() {
 #[tokio::test]
 async fn a_silent_turn_is_ended_and_a_silent_connection_is_not() {
     let set = Set::with(&["a"], |config| {
-        config["services"][0]["timeouts"] = json!({ "idle": "300ms" });
+        config["services"][0]["timeouts"] = json!({ "idle": "3s" });
     })
     .await;
     let mut idle = set.open("idle").await;

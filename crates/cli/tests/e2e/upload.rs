@@ -1,11 +1,11 @@
 //! Request bodies: forwarded while they arrive, bounded, and repeated only where nothing can have been done with them.
 
 use std::collections::HashSet;
-use std::net::TcpListener;
 
 use bytes::Bytes;
 use serde_json::json;
 use trunkline_testkit::client::{Ended, H2Client, Request};
+use trunkline_testkit::ports::ClosedPort;
 use trunkline_testkit::upstream::{BodyEnd, Canned, Intake, ReceivedRequest, on_head};
 use trunkline_testkit::{Script, Signal, Upstream};
 
@@ -295,9 +295,8 @@ async fn a_fresh_connection_that_is_lost_is_a_failure() {
 
 #[tokio::test]
 async fn a_refused_connection_is_a_failure() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", closed.local_addr().unwrap());
-    drop(closed);
+    let closed = ClosedPort::new().unwrap();
+    let url = format!("http://{}", closed.addr());
     let trunkline = serve(&service(&url)).await;
     for protocol in Protocol::BOTH {
         let response = protocol.send(trunkline.addr().unwrap(), &message(body())).await;
@@ -322,7 +321,7 @@ async fn a_provider_that_does_not_answer_is_not_waited_for_forever() {
 #[tokio::test]
 async fn silence_in_the_middle_of_an_answer_ends_in_a_cut() {
     let upstream = Upstream::start(Current::new(Script::status(200).chunk("one").stall())).await.unwrap();
-    let timeouts = json!({ "timeouts": { "idle": "200ms" } });
+    let timeouts = json!({ "timeouts": { "idle": "1s" } });
     let trunkline = serve(&with(service(&upstream.url()), timeouts)).await;
     let mut connection = connect(&trunkline).await;
     connection.write_request(&message(body())).await.unwrap();

@@ -1,9 +1,16 @@
 //! The scripted API and the real binary in front of it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use trunkline_server::control;
 use trunkline_testkit::canary::{Canary, find_leaks};
 use trunkline_testkit::codex::{Account, CodexApi};
-use trunkline_testkit::{TempDir, Trunkline, Upstream};
+use trunkline_testkit::ports::free_port;
+use trunkline_testkit::{TempDir, Trunkline, Upstream, bounded};
+
+/// The pause between two looks at the status.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Two accounts in a pool of one user, with all that stays when the instance in front of them is started anew.
 pub(crate) struct Setup {
@@ -78,15 +85,32 @@ impl Setup {
         })
     }
 
-    /// An instance on a port of its own.
+    /// An instance on a port of its own, which is still free when the instance has ended.
     pub(crate) async fn start(&self) -> Trunkline {
-        self.start_at(0).await
+        self.start_at(free_port().expect("a free port")).await
     }
 
-    /// An instance on this port.
+    /// An instance on this port, once it knows what every login has used: a poll that came later would find limits that a test
+    /// sets meanwhile.
     pub(crate) async fn start_at(&self, port: u16) -> Trunkline {
         let builder = Trunkline::builder(env!("CARGO_BIN_EXE_trunkline"));
-        builder.config(&self.config(port)).start().await.expect("trunkline starts")
+        let instance = builder.config(&self.config(port)).start().await.expect("trunkline starts");
+        let data = self.home.join("data");
+        let known = bounded("the polls at the start", async {
+            loop {
+                let status = control::ask(&data).await.expect("its status");
+                let status = serde_json::to_value(status).expect("JSON");
+                let credentials = status["services"][0]["credentials"].as_array().expect("credentials");
+                let is_known =
+                    |one: &Value| one["kind"] == "API key" || !one["windows"][0]["used_percent"].is_null();
+                if credentials.iter().all(is_known) {
+                    return;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        });
+        known.await.expect("known limits");
+        instance
     }
 
     /// What `trunkline env codex` prints for an instance.

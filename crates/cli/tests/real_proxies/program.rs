@@ -1,6 +1,6 @@
 //! A real proxy as a process.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use trunkline_testkit::ports::free_port;
 use trunkline_testkit::{TempDir, bounded};
 
 /// How often a program is asked whether it listens.
@@ -62,9 +63,7 @@ async fn start(name: &str, prepare: impl Fn(u16, &Path) -> Vec<String>) -> Optio
         // Squid, started as root, goes over to a user of its own.
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(home.path(), open).expect("a directory that others can read");
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let addr = free.local_addr().expect("its address");
-        drop(free);
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().expect("a free port")));
         let mut child = Command::new(&binary)
             .args(prepare(addr.port(), home.path()))
             .current_dir(home.path())

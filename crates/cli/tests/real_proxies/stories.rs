@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use trunkline_testkit::client::{Connection, Request, Response};
+use trunkline_testkit::ports::ClosedPort;
 use trunkline_testkit::upstream::{Canned, Version};
 use trunkline_testkit::{Alpn, Script, Trunkline, Upstream};
 
@@ -128,8 +129,7 @@ async fn through_one_behind_another() {
 
 #[tokio::test]
 async fn a_target_that_refuses_is_told() {
-    let nobody =
-        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let closed = ClosedPort::new().expect("a port");
     let (Some(http), Some(socks)) = (tinyproxy(false).await, microsocks(false).await) else { return };
     for (outbound, words) in [
         (outbound("http", &http), "outbound out: the proxy refused the connection: 500"),
@@ -139,7 +139,7 @@ async fn a_target_that_refuses_is_told() {
         ),
     ] {
         let (response, trunkline) =
-            send(json!({ "api_url": format!("http://{nobody}") }), &[&outbound]).await;
+            send(json!({ "api_url": format!("http://{}", closed.addr()) }), &[&outbound]).await;
         assert_eq!(response.status(), 502);
         let line = trunkline.stderr_line(|line| line.contains("trunkline::request")).await.expect("a line");
         assert!(line.contains(words), "{line}");

@@ -16,9 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 
 use crate::log::lock;
+use crate::signal::PATIENCE;
 
-/// How long a peer that does not read holds up a reset.
-const DELIVERY: Duration = Duration::from_secs(1);
+/// How long a peer that does not read holds up a reset. Long, since a peer on a busy machine reads late.
+const DELIVERY: Duration = PATIENCE;
 
 /// What was handed over for a connection, and what of it has been written.
 #[derive(Clone, Default)]
