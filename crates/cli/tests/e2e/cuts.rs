@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
-use trunkline_testkit::client::{Connection, Ended, Frame, H2Client};
+use trunkline_testkit::client::{Connection, Ended, Frame, H2Client, Request, Response};
 use trunkline_testkit::upstream::{Cut, EventKind, ReceivedRequest};
 use trunkline_testkit::{Script, Upstream, fixtures, sse};
 
@@ -15,6 +15,9 @@ use crate::support::{
 
 /// Requests under way at once.
 const WORKERS: usize = 4;
+
+/// See [`cases`]. A prime, so that every place in a line is among them.
+const STRIDE: usize = 7;
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
@@ -35,12 +38,17 @@ fn recorded() -> Bytes {
         .unwrap()
 }
 
+/// Every place with every kind of cut and every framing, but not with all of their pairs: of two of the four, one place in
+/// [`STRIDE`] must do.
 fn cases(stream: &Bytes) -> Vec<Case> {
     let mut cases = Vec::new();
-    for cut in [Cut::Reset, Cut::Close] {
+    for (cut, is_chunked) in
+        [(Cut::Reset, true), (Cut::Close, false), (Cut::Close, true), (Cut::Reset, false)]
+    {
         // With chunks, the end of the body itself can be missing.
-        cases.extend((0..=stream.len()).map(|at| Case { at, cut, is_chunked: true }));
-        cases.extend((0..stream.len()).map(|at| Case { at, cut, is_chunked: false }));
+        let end = if is_chunked { stream.len() } else { stream.len() - 1 };
+        let every = if (cut == Cut::Reset) == is_chunked { 1 } else { STRIDE };
+        cases.extend((0..=end).rev().step_by(every).map(|at| Case { at, cut, is_chunked }));
     }
     cases
 }
@@ -63,11 +71,33 @@ fn cutting(stream: &Bytes) -> impl Fn(&ReceivedRequest) -> Script + Send + Sync 
     }
 }
 
-async fn check(addr: SocketAddr, protocol: Protocol, stream: &Bytes, case: Case) {
+/// A client of either protocol. Over HTTP/2 one connection serves all requests, since a cut ends a stream alone.
+enum Client {
+    Http1(SocketAddr),
+    Http2(H2Client),
+}
+
+impl Client {
+    async fn connect(addr: SocketAddr, protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Http1 => Self::Http1(addr),
+            Protocol::Http2 => Self::Http2(H2Client::connect(addr).await.unwrap()),
+        }
+    }
+
+    async fn send(&mut self, request: &Request) -> Response {
+        match self {
+            Self::Http1(addr) => Protocol::Http1.send(*addr, request).await,
+            Self::Http2(client) => client.send(request).await.unwrap(),
+        }
+    }
+}
+
+async fn check(client: &mut Client, protocol: Protocol, stream: &Bytes, case: Case) {
     let cut = if case.cut == Cut::Reset { "reset" } else { "close" };
     let framing = if case.is_chunked { "chunked" } else { "length" };
     let request = message(body()).header("x-case", &format!("{} {cut} {framing}", case.at));
-    let response = protocol.send(addr, &request).await;
+    let response = client.send(&request).await;
     // The head is held until the first event is in, and without one the answer is lost.
     let first = sse::split(stream).first().map_or(0, Bytes::len);
     if case.at < first {
@@ -90,8 +120,9 @@ async fn cut_everywhere(protocol: Protocol) {
     for worker in 0..WORKERS {
         let (cases, stream) = (Arc::clone(&cases), stream.clone());
         workers.spawn(async move {
+            let mut client = Client::connect(addr, protocol).await;
             for case in cases.iter().skip(worker).step_by(WORKERS) {
-                check(addr, protocol, &stream, *case).await;
+                check(&mut client, protocol, &stream, *case).await;
             }
         });
     }

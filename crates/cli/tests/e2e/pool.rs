@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use trunkline_server::control;
+use trunkline_server::control::{self, AskError};
 use trunkline_testkit::claude::{Account, Limits};
 use trunkline_testkit::client::{Request, Response};
 use trunkline_testkit::tls::Alpn;
@@ -16,6 +16,9 @@ use crate::support::{Protocol, USER_TOKEN, message, trunkline, with};
 
 /// The pause between two looks at the status while something is waited for.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// How often the status is asked for that does not come; each is waited for for seconds.
+const TRIES: usize = 10;
 
 /// Accounts, each with a credential of its name in the pool `pool` of the user.
 pub(crate) struct Pool {
@@ -140,8 +143,16 @@ impl Running<'_> {
 
 /// The status of the first service, at once: what `trunkline status --json` prints, asked for without a process of its own.
 pub(crate) async fn service_status(instance: &Trunkline) -> Value {
-    let status = control::ask(&data_directory(instance)).await.unwrap();
-    serde_json::to_value(status).unwrap()["services"][0].clone()
+    let directory = data_directory(instance);
+    for _ in 0..TRIES {
+        match control::ask(&directory).await {
+            Ok(status) => return serde_json::to_value(status).unwrap()["services"][0].clone(),
+            // This machine was too busy for the patience of the command line.
+            Err(AskError::NoAnswer(_)) => {}
+            Err(error) => panic!("{error}: {}", instance.stderr().join("\n")),
+        }
+    }
+    panic!("no answer: {}", instance.stderr().join("\n"));
 }
 
 /// Where the data directory of an instance is, by its configuration.
