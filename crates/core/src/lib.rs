@@ -20,6 +20,7 @@
 pub mod auth;
 pub mod auth_recovery;
 pub mod availability;
+pub mod body_rate;
 pub mod capacity_wait;
 mod civil_time;
 pub mod client_address;
