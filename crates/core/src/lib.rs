@@ -40,6 +40,7 @@ pub mod issued_states;
 pub mod json_edit;
 pub mod kept_headers;
 pub mod limits;
+pub mod log_rate;
 pub mod login;
 pub mod misdirected;
 pub mod plan;
