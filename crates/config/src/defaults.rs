@@ -13,6 +13,7 @@ pub(crate) const LISTEN_PORT: u16 = 8787;
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const MAX_BODY: u64 = 64 << 20;
 pub(crate) const REPLAY_BUFFER: u64 = 16 << 20;
+pub(crate) const MIN_BODY_RATE: u64 = 1 << 10;
 pub(crate) const MAX_CONNECTIONS: usize = 10_000;
 pub(crate) const MAX_CONNECTIONS_PER_ADDRESS: usize = 1_000;
 pub(crate) const MAX_HEADER: usize = 64 << 10;

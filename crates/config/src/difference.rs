@@ -131,6 +131,7 @@ fn service_difference(old: &Service, new: &Service) -> Vec<ServiceChange> {
         wait_for_capacity,
         max_body,
         replay_buffer,
+        min_body_rate,
         max_connections,
         max_connections_per_address,
         max_header,
@@ -169,10 +170,18 @@ fn service_difference(old: &Service, new: &Service) -> Vec<ServiceChange> {
     if (timeouts, wait_for_capacity) != (&old.timeouts, &old.wait_for_capacity) {
         changes.push(ServiceChange::Timeouts);
     }
-    let bounds = (*max_body, *replay_buffer, *max_connections, *max_connections_per_address, *max_header);
+    let bounds = (
+        *max_body,
+        *replay_buffer,
+        *min_body_rate,
+        *max_connections,
+        *max_connections_per_address,
+        *max_header,
+    );
     let before = (
         old.max_body,
         old.replay_buffer,
+        old.min_body_rate,
         old.max_connections,
         old.max_connections_per_address,
         old.max_header,

@@ -129,6 +129,8 @@ pub struct Service {
     pub max_body: u64,
     /// How much of a request body is kept for a retry, in bytes.
     pub replay_buffer: u64,
+    /// The least that a client must send of a request body in a second, in bytes; 0: however little.
+    pub min_body_rate: u64,
     /// The most connections at once.
     pub max_connections: usize,
     /// The most connections at once of one client address.

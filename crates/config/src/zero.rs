@@ -64,6 +64,7 @@ fn service(provider: ProviderKind, env: &dyn Environment) -> Service {
         wait_for_capacity: Duration::ZERO,
         max_body: defaults::MAX_BODY,
         replay_buffer: defaults::REPLAY_BUFFER,
+        min_body_rate: defaults::MIN_BODY_RATE,
         max_connections: defaults::MAX_CONNECTIONS,
         max_connections_per_address: defaults::MAX_CONNECTIONS_PER_ADDRESS,
         max_header: defaults::MAX_HEADER,

@@ -20,6 +20,7 @@
 pub mod auth;
 pub mod auth_recovery;
 pub mod availability;
+pub mod body_rate;
 pub mod capacity_wait;
 mod civil_time;
 pub mod client_address;
@@ -39,6 +40,7 @@ pub mod issued_states;
 pub mod json_edit;
 pub mod kept_headers;
 pub mod limits;
+pub mod log_rate;
 pub mod login;
 pub mod misdirected;
 pub mod plan;

@@ -3,15 +3,51 @@
 //! Spec: operations.md, *Observability*.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use http::StatusCode;
 use tracing::Level;
+use trunkline_core::client_address::network_of;
+use trunkline_core::log_rate::{Admission, COUNTED_FOR, LogRate};
 use trunkline_core::request_hints::{RequestClass, RequestHints};
 
 /// The target of request lines, for filters.
 pub const TARGET: &str = "trunkline::request";
+
+/// Whose lines are counted together: those of a user, or of a network where nobody has shown a token. So who floods the log
+/// without a token hides nobody else's lines.
+type Causer = (IpAddr, Option<Arc<str>>);
+
+/// The rate of the lines of requests that came to nothing. There is one log in the process, and so there is one rate.
+static RATE: LazyLock<Mutex<LogRate<Causer>>> = LazyLock::new(Mutex::default);
+
+fn rate() -> MutexGuard<'static, LogRate<Causer>> {
+    // Nothing in it can panic half way.
+    RATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a request that came to nothing is written down; otherwise it is counted, and the count is written later.
+fn is_admitted(client: IpAddr, user: Option<&Arc<str>>) -> bool {
+    let causer = (network_of(client), user.cloned());
+    let admission = rate().admit(causer.clone(), Instant::now());
+    if admission == (Admission::LeftOut { is_first: true })
+        && let Ok(runtime) = tokio::runtime::Handle::try_current()
+    {
+        runtime.spawn(async move {
+            tokio::time::sleep(COUNTED_FOR).await;
+            let left_out = rate().take_left_out(&causer);
+            tracing::warn!(
+                client = %causer.0,
+                user = causer.1.as_deref(),
+                lines = left_out.of_client,
+                lines_of_others = left_out.of_others,
+                "requests that were refused or given up came too fast to be logged one by one"
+            );
+        });
+    }
+    admission == Admission::Written
+}
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +150,10 @@ impl Record {
     /// Writes it down.
     pub fn finish(&mut self, outcome: Outcome) {
         if std::mem::replace(&mut self.written, true) {
+            return;
+        }
+        let came_to_nothing = matches!(outcome, Outcome::Refused | Outcome::ClientGone);
+        if came_to_nothing && !is_admitted(self.client, self.user.as_ref()) {
             return;
         }
         let millis = |from: Instant, to: Instant| {

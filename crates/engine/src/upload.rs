@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use trunkline_core::body_rate::BodyRate;
 use trunkline_core::provider::{WANTED_COUNT, WANTED_MODEL, WANTED_SESSION};
 use trunkline_core::scan::{BodyScan, Found, Progress, Wanted};
 
@@ -31,6 +32,8 @@ pub struct UploadLimits {
     pub replay_buffer: u64,
     /// Longest silence of the client.
     pub silence: Duration,
+    /// Least that the client must send in a second while it is waited for, in bytes; 0: however little.
+    pub min_rate: u64,
     /// Longest wait for the provider, once it has the body or while it takes nothing of it.
     pub response_head: Duration,
 }
@@ -87,6 +90,7 @@ struct State {
     received: u64,
     failed: Option<UploadError>,
     waiting_for_client: Option<Instant>,
+    rate: BodyRate,
     /// Since when the provider has been waited for; `None` after every progress. The clock is only read when somebody waits.
     waiting_for_provider: Option<Instant>,
     scan: BodyScan<WANTED_COUNT>,
@@ -131,6 +135,7 @@ impl Upload {
             received: 0,
             failed: None,
             waiting_for_client: None,
+            rate: BodyRate::new(limits.min_rate),
             waiting_for_provider: None,
             scan: BodyScan::new(wanted),
             scanned: 0,
@@ -155,6 +160,7 @@ impl Upload {
             max_body: length,
             replay_buffer: length,
             silence: Duration::MAX,
+            min_rate: 0,
             response_head: Duration::MAX,
         };
         Self::whole(body, limits)
@@ -175,6 +181,7 @@ impl Upload {
             received: length,
             failed: None,
             waiting_for_client: None,
+            rate: BodyRate::new(limits.min_rate),
             waiting_for_provider: None,
             scan: BodyScan::new([Wanted::Top(""); WANTED_COUNT]),
             scanned: 0,
@@ -311,7 +318,8 @@ impl Upload {
     pub fn waiting(&self) -> Waiting {
         let mut state = self.lock();
         if let Some(since) = state.waiting_for_client {
-            return Waiting::ForClient(since + self.limits.silence);
+            let patience = state.rate.patience().unwrap_or(Duration::MAX).min(self.limits.silence);
+            return Waiting::ForClient(since + patience);
         }
         let since = *state.waiting_for_provider.get_or_insert_with(Instant::now);
         Waiting::ForProvider(since + self.limits.response_head)
@@ -337,7 +345,8 @@ impl State {
                 }
                 Poll::Ready(frame) => frame,
             };
-            self.waiting_for_client = None;
+            // The clock is read only where somebody has waited.
+            let waited = self.waiting_for_client.take().map_or(Duration::ZERO, |since| since.elapsed());
             self.waiting_for_provider = None;
             match frame {
                 None => {
@@ -348,6 +357,7 @@ impl State {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(chunk) if chunk.is_empty() => {}
                     Ok(chunk) => {
+                        self.rate.on_bytes(chunk.len() as u64, waited);
                         return Poll::Ready(Some(match self.take(&chunk, upload) {
                             Ok(()) => Ok(chunk),
                             Err(error) => Err(self.fail(error)),

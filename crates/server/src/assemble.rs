@@ -236,6 +236,7 @@ pub(crate) fn service(
                 max_body: config.max_body,
                 replay_buffer: config.replay_buffer,
                 silence: config.timeouts.request_body,
+                min_rate: config.min_body_rate,
                 response_head: config.timeouts.response_head,
             },
             idle: config.timeouts.idle,

@@ -1,18 +1,20 @@
 //! The bytes of a client's connection, on their way between the socket and the HTTP library: the one place that sees them.
 //!
-//! Four things are done here that the library has no way to ask for: cutting an answer after its last byte has left,
-//! sending interim responses on, looking at raw request heads, and giving the library's own refusals (of heads that it
-//! cannot read) the provider's error shape. See [`trunkline_engine::client_connection`].
+//! Five things are done here that the library has no way to ask for: cutting an answer after its last byte has left,
+//! sending interim responses on, looking at raw request heads, giving the library's own refusals (of heads that it cannot
+//! read) the provider's error shape, and ending connections of clients that flood them with HTTP/2 frames. See
+//! [`trunkline_engine::client_connection`].
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use trunkline_core::fault::{Fault, FaultKind};
-use trunkline_core::http2_frames::FrameCount;
+use trunkline_core::http2_frames::{CALM_DOWN, ControlFrames, FrameCount};
 use trunkline_engine::client_connection::ClientConnection;
 use trunkline_engine::service::Service;
 
@@ -31,6 +33,8 @@ pub(crate) struct ClientIo<T> {
     http2: Option<bool>,
     /// Where in the frames of HTTP/2 the written bytes are.
     frames: FrameCount,
+    /// What the client sends over HTTP/2 besides requests.
+    control: ControlFrames,
     /// Whether `own` is a refusal, after which nothing of the library's is written any more.
     refused: bool,
 }
@@ -44,6 +48,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
             own: Bytes::new(),
             http2: None,
             frames: FrameCount::default(),
+            control: ControlFrames::default(),
             refused: false,
         }
     }
@@ -94,11 +99,16 @@ impl<T> ClientIo<T> {
             return;
         }
         let mut left = *written;
-        let mut data = 0;
+        let (mut data, mut frames) = (0, 0);
         for buf in bufs {
             let taken = buf.get(..left.min(buf.len())).unwrap_or_default();
-            data += self.frames.push(taken);
+            let pushed = self.frames.push(taken);
+            data += pushed.count;
+            frames += pushed.frames;
             left -= taken.len();
+        }
+        if frames > 0 {
+            self.control.on_answered(frames);
         }
         if data > 0 {
             self.client.on_written(data);
@@ -111,7 +121,24 @@ impl<T> ClientIo<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
+    /// The end of a connection whose client floods it. It is told why, as far as it takes that at once.
+    fn calm_down(&mut self, context: &mut Context<'_>) -> io::Error {
+        tracing::debug!(peer = %self.client.peer(), "too many HTTP/2 frames beside requests: closed");
+        if self.http2 == Some(true) && self.frames.is_between_frames() && self.own.is_empty() {
+            self.own = Bytes::from_static(&CALM_DOWN);
+            if let Poll::Ready(Ok(())) = self.poll_own(context) {
+                let _ = Pin::new(&mut self.inner).poll_shutdown(context);
+            }
+        }
+        io::Error::new(
+            io::ErrorKind::ConnectionAborted,
+            "the client sends too many HTTP/2 frames beside requests",
+        )
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -121,6 +148,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
         ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
         if let Some(read) = buffer.filled().get(before..) {
             self.client.on_read(read);
+            if self.control.is_flood(read, Instant::now) {
+                return Poll::Ready(Err(self.calm_down(context)));
+            }
         }
         Poll::Ready(Ok(()))
     }

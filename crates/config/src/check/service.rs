@@ -101,6 +101,7 @@ pub(super) fn check(record: &Record, tag: String, context: &mut Context<'_>) -> 
             wait_for_capacity: record.duration("wait_for_capacity").unwrap_or_default(),
             max_body: record.integer("max_body").unwrap_or(defaults::MAX_BODY),
             replay_buffer: record.integer("replay_buffer").unwrap_or(defaults::REPLAY_BUFFER),
+            min_body_rate: record.integer("min_body_rate").unwrap_or(defaults::MIN_BODY_RATE),
             max_connections: number("max_connections", defaults::MAX_CONNECTIONS)?,
             max_connections_per_address: number(
                 "max_connections_per_address",

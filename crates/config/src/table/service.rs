@@ -73,6 +73,12 @@ static FIELDS: &[Field] = &[
         "How much of a request body is kept for a retry. Default: 16MiB.",
     ),
     optional(
+        "min_body_rate",
+        Kind::Bytes { min: 0, max: GREATEST_BODY },
+        "How much of a request body must come in a second, over each minute that is spent waiting for it; 0: however \
+         little. Default: 1KiB.",
+    ),
+    optional(
         "wait_for_capacity",
         Kind::Text(&format::DURATION),
         "How long a request may wait for a usable credential. Default: 0s.",

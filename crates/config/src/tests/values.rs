@@ -99,6 +99,7 @@ fn a_service() {
         }
     );
     assert_eq!((service.max_body, service.replay_buffer), (32 << 20, 1 << 20));
+    assert_eq!(service.min_body_rate, 2 << 10);
     assert_eq!((service.max_connections, service.max_connections_per_address), (500, 50));
     assert_eq!(service.max_header, 128 << 10);
 }
