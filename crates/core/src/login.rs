@@ -108,6 +108,9 @@ pub enum LoginError {
     /// Not JSON, or not of the expected types.
     #[error("the login file is not valid: {0}")]
     Invalid(String),
+    /// A login of a kind that cannot be shared: what it is, with its article.
+    #[error("the login file holds {0}, which cannot be used here")]
+    OtherKind(&'static str),
     /// A file without a login in it: logged out.
     #[error("the login file holds no login (logged out)")]
     LoggedOut,

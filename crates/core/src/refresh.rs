@@ -7,6 +7,7 @@
 
 mod answer;
 mod call;
+mod cut;
 mod policy;
 mod reread;
 
@@ -18,9 +19,11 @@ use crate::secret::Secret;
 
 pub(crate) use answer::REFUSING_CODES;
 pub use answer::{
-    AccountFacts, AnswerError, MAX_TOKEN_ANSWER, RefreshAnswer, RefreshFailure, TokenAnswer, judge,
+    AccountFacts, AnswerError, MAX_TOKEN_ANSWER, RefreshAnswer, RefreshFailure, TokenAnswer, Unread, judge,
+    refuses_scopes,
 };
 pub use call::{CALL_LASTS, NextTry, TokenCall};
+pub use cut::closed;
 pub use policy::{AfterFailure, Denied, RefreshPolicy};
 pub use reread::{is_settled_after_failure, settled_by};
 
@@ -53,14 +56,20 @@ pub struct RefreshRequest {
     pub content_type: &'static str,
     /// The body; it carries the refresh token.
     pub body: Secret,
+    /// The body to send instead once the server has refused this one's scopes, which spends nothing.
+    pub with_own_scopes: Option<Secret>,
 }
 
 /// A request with a JSON body, written into one buffer that is wiped with it. `None` is for what cannot be written as JSON.
 pub(crate) fn posted_json(body: &impl serde::Serialize) -> Option<RefreshRequest> {
+    Some(RefreshRequest { content_type: "application/json", body: json_body(body)?, with_own_scopes: None })
+}
+
+/// See [`posted_json`].
+pub(crate) fn json_body(body: &impl serde::Serialize) -> Option<Secret> {
     let mut text = Zeroizing::new(Vec::with_capacity(BODY_CAPACITY));
     serde_json::to_writer(&mut *text, body).ok()?;
-    let body = Secret::new(String::from_utf8(std::mem::take(&mut *text)).ok()?);
-    Some(RefreshRequest { content_type: "application/json", body })
+    Some(Secret::new(String::from_utf8(std::mem::take(&mut *text)).ok()?))
 }
 
 /// The later of two moments, of which one may be missing.

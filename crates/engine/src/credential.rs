@@ -14,6 +14,7 @@ mod live;
 mod probe;
 mod refresh;
 mod source;
+mod token_answer;
 mod told;
 mod waiter;
 

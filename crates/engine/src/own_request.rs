@@ -6,17 +6,25 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderMap, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode, Uri};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
+use crate::decode::{BodyDecoder, DecodeError};
 use crate::upload::Upload;
 use crate::upstream::{Connection, Source, Upstream, exchange};
 
-/// Largest answer that is read, in bytes.
+/// Largest answer that is read, in bytes, as it comes and decoded.
 pub(crate) const MAX_ANSWER: usize = 1024 * 1024;
+
+/// Most codings that are undone, one after the other. We ask for none; more than one has never been seen.
+const MAX_CODINGS: usize = 3;
+
+/// A coded answer is decoded in pieces of so many bytes, so that of one that is cut most is read.
+const DECODED_AT_ONCE: usize = 256;
 
 /// A request of our own.
 #[derive(Debug)]
@@ -28,7 +36,91 @@ pub(crate) struct OwnRequest {
     pub(crate) body: Bytes,
 }
 
-/// The answer, whole.
+/// How the body of an answer ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BodyEnd {
+    /// It is all there.
+    Whole,
+    /// Something ended it before its end: what, for the log.
+    Cut(String),
+    /// It is longer than [`MAX_ANSWER`]. The rest was not read.
+    TooLong,
+}
+
+/// An answer as it came, as far as it came.
+#[derive(Debug)]
+pub(crate) struct CameBack {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// Encoded as it was.
+    pub(crate) body: Bytes,
+    pub(crate) end: BodyEnd,
+}
+
+impl CameBack {
+    /// The codings of the body in the order in which they were applied, as the header has them; empty: none.
+    pub(crate) fn encoding(&self) -> String {
+        let values: Vec<_> =
+            self.headers.get_all(CONTENT_ENCODING).iter().filter_map(|value| value.to_str().ok()).collect();
+        values.join(", ")
+    }
+
+    /// The answer, if it is whole and can be decoded.
+    pub(crate) fn read(self) -> Result<OwnAnswer, OwnError> {
+        let body = match &self.end {
+            BodyEnd::Whole => {
+                let encoding = self.encoding();
+                if encoding.is_empty() {
+                    Ok(self.body)
+                } else {
+                    let (decoded, end) = decode(&self.body, &encoding);
+                    end.map(|()| decoded.into()).map_err(|error| match error {
+                        DecodeError::TooLarge => {
+                            format!("the answer decodes to more than {MAX_ANSWER} bytes")
+                        }
+                        DecodeError::Unreadable => {
+                            "the answer is compressed and cannot be decoded".to_owned()
+                        }
+                    })
+                }
+            }
+            BodyEnd::Cut(why) => Err(why.clone()),
+            BodyEnd::TooLong => Err(format!("the answer is longer than {MAX_ANSWER} bytes")),
+        };
+        let body = body.map_err(OwnError::NoAnswer)?;
+        Ok(OwnAnswer { status: self.status, headers: self.headers, body })
+    }
+}
+
+/// Undoes the codings that `content-encoding` names. What could be decoded before an error is given with it.
+pub(crate) fn decode(body: &[u8], encoding: &str) -> (Vec<u8>, Result<(), DecodeError>) {
+    let codings: Vec<_> = encoding.split(',').map(str::trim).filter(|coding| !coding.is_empty()).collect();
+    if codings.len() > MAX_CODINGS {
+        return (Vec::new(), Err(DecodeError::Unreadable));
+    }
+    let (mut decoded, mut end) = (body.to_vec(), Ok(()));
+    // The last one was applied last.
+    for coding in codings.into_iter().rev() {
+        let (next, undone) = undo(&decoded, coding);
+        decoded = next;
+        end = end.and(undone);
+    }
+    (decoded, end)
+}
+
+fn undo(body: &[u8], coding: &str) -> (Vec<u8>, Result<(), DecodeError>) {
+    let mut decoder = BodyDecoder::new(coding, MAX_ANSWER as u64);
+    let mut decoded = Vec::new();
+    for piece in body.chunks(DECODED_AT_ONCE) {
+        if let Err(error) = decoder.push(piece, |bytes| decoded.extend_from_slice(bytes)) {
+            return (decoded, Err(error));
+        }
+    }
+    let end = decoder.finish(|bytes| decoded.extend_from_slice(bytes));
+    (decoded, end)
+}
+
+/// The answer, whole and decoded.
 #[derive(Debug)]
 pub(crate) struct OwnAnswer {
     pub(crate) status: StatusCode,
@@ -63,26 +155,43 @@ pub(crate) async fn connect(upstream: &Upstream) -> Result<Connection, OwnError>
     upstream.connect(true).await.map_err(|error| OwnError::NotSent(error.to_string()))
 }
 
-/// Sends a request over a connection, and reads the answer. `reached` is told how far it has come.
+/// Sends a request over a connection, and reads the answer as far as it comes until `until`. `reached` is told how far it has
+/// come. An error means that not even its head came.
 pub(crate) async fn send_over(
     connection: Connection,
     upstream: &Upstream,
     user_agent: &HeaderValue,
     request: &OwnRequest,
+    until: Option<Instant>,
     reached: impl Fn(Stage),
-) -> Result<OwnAnswer, OwnError> {
+) -> Result<CameBack, OwnError> {
     let request = built(upstream, user_agent, request, matches!(connection, Connection::Http2 { .. }))
         .ok_or_else(|| OwnError::NotSent("the request cannot be written".to_owned()))?;
-    let exchanged = before_the_first_wait_ends(exchange(connection, request), || reached(Stage::Sent)).await;
+    let exchanged = before_the_first_wait_ends(exchange(connection, request), || reached(Stage::Sent));
+    let Some(exchanged) = before(until, exchanged).await else {
+        return Err(OwnError::NoAnswer(TOO_LONG.to_owned()));
+    };
     let (response, source) = exchanged.map_err(|error| {
         let told = error.to_string();
         if error.is_canceled() { OwnError::NotSent(told) } else { OwnError::NoAnswer(told) }
     })?;
     reached(Stage::Head);
     let (head, incoming) = response.into_parts();
-    let body = Collect { incoming, source, taken: Vec::new() }.await.map_err(OwnError::NoAnswer)?;
+    let mut collect = Collect { incoming, source, taken: Vec::new() };
+    let end = before(until, &mut collect).await.unwrap_or_else(|| BodyEnd::Cut(TOO_LONG.to_owned()));
     reached(Stage::Body);
-    Ok(OwnAnswer { status: head.status, headers: head.headers, body })
+    Ok(CameBack { status: head.status, headers: head.headers, body: collect.taken.into(), end })
+}
+
+/// Why an answer that takes too long is none.
+const TOO_LONG: &str = "it took too long";
+
+/// What `future` comes to, unless `until` comes before.
+async fn before<F: Future>(until: Option<Instant>, future: F) -> Option<F::Output> {
+    match until {
+        Some(until) => tokio::time::timeout_at(until, future).await.ok(),
+        None => Some(future.await),
+    }
 }
 
 /// Sends a request over a connection of its own, and reads the answer.
@@ -91,7 +200,7 @@ pub(crate) async fn send(
     user_agent: &HeaderValue,
     request: &OwnRequest,
 ) -> Result<OwnAnswer, OwnError> {
-    send_over(connect(upstream).await?, upstream, user_agent, request, |_| {}).await
+    send_over(connect(upstream).await?, upstream, user_agent, request, None, |_| {}).await?.read()
 }
 
 /// Runs `future`, and `then` when it waits for the first time, or has ended without.
@@ -124,6 +233,9 @@ fn built(
     *request.uri_mut() = uri;
     *request.headers_mut() = own.headers.clone();
     request.headers_mut().insert(USER_AGENT, user_agent.clone());
+    // Said outright, since without it anything may come. Nothing of ours is worth compressing, and a token that cannot be read
+    // is lost.
+    request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if is_http2 {
         *request.version_mut() = http::Version::HTTP_2;
     } else {
@@ -155,18 +267,20 @@ pub(crate) fn poll_answer(
 }
 
 impl Future for Collect {
-    type Output = Result<Bytes, String>;
+    type Output = BodyEnd;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         loop {
             match ready!(poll_answer(&mut this.incoming, &mut this.source, context)) {
-                None => return Poll::Ready(Ok(std::mem::take(&mut this.taken).into())),
-                Some(Err(error)) => return Poll::Ready(Err(error.to_string())),
+                None => return Poll::Ready(BodyEnd::Whole),
+                Some(Err(error)) => return Poll::Ready(BodyEnd::Cut(error.to_string())),
                 Some(Ok(frame)) => {
                     let Some(data) = frame.data_ref() else { continue };
-                    if this.taken.len() + data.len() > MAX_ANSWER {
-                        return Poll::Ready(Err(format!("the answer is longer than {MAX_ANSWER} bytes")));
+                    let room = MAX_ANSWER.saturating_sub(this.taken.len());
+                    if data.len() > room {
+                        this.taken.extend_from_slice(data.get(..room).unwrap_or_default());
+                        return Poll::Ready(BodyEnd::TooLong);
                     }
                     this.taken.extend_from_slice(data);
                 }

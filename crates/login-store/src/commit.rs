@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::format::StoreFormat;
-use crate::journal::JournalProblem;
+use crate::journal::{Aside, JournalProblem};
 use crate::journal_record::{Image, LockMark};
 use crate::keychain::KeychainProblem;
 use crate::locks::mark_of;
@@ -23,7 +23,8 @@ pub enum Committed {
     Written(LoginText),
     /// The login file held it already: an earlier write had succeeded.
     AlreadyWritten(LoginText),
-    /// The login file is not to hold it. The answer is kept beside the journal's place, with `.superseded` behind its name.
+    /// The login file is not to hold it, or no token can be read from it. The answer is kept beside the journal's place, with
+    /// `.superseded` or `.unread` behind its name.
     SetAside(SetAsideReason),
 }
 
@@ -90,7 +91,7 @@ impl Answered {
             let _ = self.holding.journal.record_try(mark.as_ref(), None);
         }
         let found = read_patiently(format, waiter, || self.holding.place.medium.read());
-        match decide(format, found, self.holding.sent, &self.answer, self.image.as_ref()) {
+        match decide(format, found, self.holding.sent, &self.answers, self.image.as_ref()) {
             Verdict::Write { old, new } => {
                 self.login = Some(new.clone());
                 if matches!(self.holding.place.medium, Medium::Keychain(_))
@@ -115,7 +116,13 @@ impl Answered {
             Verdict::SetAside(reason) => {
                 self.login = None;
                 self.holding.place.medium.remove_leftover();
-                if self.holding.journal.set_aside() {
+                let why = match reason {
+                    SetAsideReason::Unread(_) => Aside::Unread,
+                    SetAsideReason::OtherLogin | SetAsideReason::NoLogin | SetAsideReason::Unreadable => {
+                        Aside::Superseded
+                    }
+                };
+                if self.holding.journal.set_aside(why) {
                     Ok(Committed::SetAside(reason))
                 } else {
                     Err(WriteProblem::InTheWay)

@@ -3,18 +3,21 @@
 use std::io;
 use std::path::Path;
 
+use trunkline_core::refresh::Unread;
+
 use crate::commit::{Committed, WriteOutstanding};
+use crate::digest::TokenHash;
 use crate::directory_lock::remove_if_same;
 use crate::fault;
-use crate::format::StoreFormat;
-use crate::journal::{Found, Journal};
+use crate::format::{StoreFormat, Stored};
+use crate::journal::{Aside, Found, Journal};
 use crate::journal_record::{Contents, LockMark};
 use crate::locks::HeldLocks;
 use crate::place::Place;
 use crate::refresh::{Answered, Holding};
 use crate::store::LoginStore;
 use crate::text::LoginText;
-use crate::verdict::SetAsideReason;
+use crate::verdict::{SetAsideReason, read};
 use crate::waiter::Waiter;
 
 /// What became of a journal that was found.
@@ -30,6 +33,9 @@ pub enum Finished {
     AlreadyWritten,
     /// The journal was kept aside, with `.superseded` behind its name: to be reported.
     SetAside(SetAsideReason),
+    /// No token can be read from the answer to an earlier refresh, and the login is still the one that was refreshed. It is kept,
+    /// with `.unread` behind the journal's name: to be reported. Refreshes go on.
+    Unread(Unread),
     /// The answer cannot be written yet: it is to be used from memory, and tried again.
     Outstanding(Box<WriteOutstanding>),
     /// The journal could not be dealt with: to be reported, and no refresh begins.
@@ -59,13 +65,49 @@ impl LoginStore {
         format: &dyn StoreFormat,
         waiter: &dyn Waiter,
     ) -> Vec<Finished> {
-        self.journals()
-            .into_iter()
-            .filter_map(|(place, path, in_place)| {
-                self.finish_one(&place, &path, [in_place, is_locked], format, waiter)
-                    .unwrap_or_else(|error| Some(Finished::Failed(FinishError(error.kind()))))
-            })
-            .collect()
+        let failed = |error: io::Error| Some(Finished::Failed(FinishError(error.kind())));
+        let mut all = Vec::new();
+        for (place, path, in_place) in self.journals() {
+            // The journal itself may become one of these.
+            let unread: Vec<_> = Aside::Unread.names(&path).filter(|name| name.exists()).collect();
+            let how = [in_place, is_locked];
+            all.extend(self.finish_one(&place, &path, how, format, waiter).unwrap_or_else(failed));
+            for name in unread {
+                all.extend(self.read_again(&place, &path, &name, how, format, waiter));
+            }
+        }
+        all
+    }
+
+    /// Looks whether an answer that could not be read can be read now. What stands in the way of that stands in nobody else's.
+    fn read_again(
+        &self,
+        place: &Place,
+        base: &Path,
+        name: &Path,
+        [in_place, is_locked]: [bool; 2],
+        format: &dyn StoreFormat,
+        waiter: &dyn Waiter,
+    ) -> Option<Finished> {
+        let Ok(Found::Dead(dead)) = Journal::find_aside(base, name) else { return None };
+        let (journal, contents) = *dead;
+        let contents = contents.ok()?;
+        let Err(why) = read(format, &contents.answers) else {
+            return Some(self.commit_left(place, journal, contents, [in_place, is_locked], format, waiter));
+        };
+        let stored = place.medium.read().ok().and_then(|text| format.stored(text.as_bytes()).ok());
+        let is_over = match stored {
+            Some(Stored::RefreshToken(token)) => TokenHash::of(&token) != contents.request.sent,
+            Some(Stored::OtherKind) => true,
+            Some(Stored::LoggedOut) | None => false,
+        };
+        if is_over {
+            // Somebody logged in, or the same token was good for another answer.
+            journal.set_aside(Aside::Superseded);
+            return None;
+        }
+        // A refresh comes by here twice.
+        (!is_locked).then_some(Finished::Unread(why))
     }
 
     fn finish_one(
@@ -85,7 +127,7 @@ impl LoginStore {
             Ok(contents) => contents,
             Err(damaged) => {
                 release(damaged.locks.iter());
-                return if journal.set_aside() {
+                return if journal.set_aside(Aside::Superseded) {
                     Ok(Some(Finished::SetAside(SetAsideReason::Unreadable)))
                 } else {
                     Err(io::ErrorKind::PermissionDenied.into())
@@ -94,14 +136,27 @@ impl LoginStore {
         };
         release(contents.request.locks.iter().chain(&contents.write_lock));
         fault::point("finish.unlocked")?;
-        let Contents { request, answer, image, .. } = contents;
-        let Some(answer) = answer else {
+        if contents.answers.is_empty() {
             return if journal.remove() {
                 Ok(Some(Finished::Unanswered))
             } else {
                 Err(io::ErrorKind::PermissionDenied.into())
             };
-        };
+        }
+        Ok(Some(self.commit_left(place, journal, contents, [in_place, is_locked], format, waiter)))
+    }
+
+    /// Puts the answer of a dead owner into the login file.
+    fn commit_left(
+        &self,
+        place: &Place,
+        journal: Journal,
+        contents: Contents,
+        [in_place, is_locked]: [bool; 2],
+        format: &dyn StoreFormat,
+        waiter: &dyn Waiter,
+    ) -> Finished {
+        let Contents { request, answers, image, .. } = contents;
         let plan = self.protocol().plan(place);
         let locks = if is_locked { None } else { HeldLocks::take(&plan.refresh, waiter).ok() };
         let answered = Answered {
@@ -114,17 +169,18 @@ impl LoginStore {
                 journal,
                 locks: locks.unwrap_or_else(HeldLocks::none),
             },
-            answer,
+            answers,
             login: None,
             image,
             journalled: Ok(()),
         };
-        Ok(Some(match answered.commit(format, waiter) {
+        match answered.commit(format, waiter) {
             Ok(Committed::Written(text)) => Finished::Written(text),
             Ok(Committed::AlreadyWritten(_)) => Finished::AlreadyWritten,
+            Ok(Committed::SetAside(SetAsideReason::Unread(why))) => Finished::Unread(why),
             Ok(Committed::SetAside(reason)) => Finished::SetAside(reason),
             Err(outstanding) => Finished::Outstanding(outstanding),
-        }))
+        }
     }
 }
 

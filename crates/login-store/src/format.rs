@@ -5,8 +5,10 @@ use std::time::SystemTime;
 use trunkline_core::json_edit::Edit;
 use trunkline_core::login::{Login, LoginError, LoginKind};
 use trunkline_core::provider::LoginFormat;
-use trunkline_core::refresh::{RefreshKind, settled_by};
+use trunkline_core::refresh::{RefreshAnswer, RefreshKind, Unread, settled_by};
 use trunkline_core::secret::Secret;
+
+use crate::journal_record::Answer;
 
 /// Why a login is to be refreshed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub enum Stored {
     RefreshToken(Secret),
     /// None, or an empty one: logged out, as the Claude client leaves a file whose refresh was refused.
     LoggedOut,
-    /// A login of a kind that is never refreshed: an API key.
+    /// A login of a kind that is never refreshed: an API key, or one that cannot be used here.
     OtherKind,
 }
 
@@ -45,11 +47,6 @@ pub struct AnswerEdits {
 #[error("the login file is not valid; log in again with the client")]
 pub struct NotALogin;
 
-/// An answer without a token that could be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the provider's answer holds no usable token")]
-pub struct NotAToken;
-
 /// How login files and token answers are read, as far as the store needs it. Pure: the same arguments give the same result.
 ///
 /// Every [`LoginFormat`] is one through [`ProviderFormat`].
@@ -61,18 +58,21 @@ pub trait StoreFormat {
     /// yet; after a forced refresh's failure, only one other than that which failed.
     fn is_fresh(&self, login: &[u8], reason: &Reason, now: SystemTime) -> bool;
 
-    /// What an answer, received at `received`, makes of a login file.
-    fn answer(&self, answer: &[u8], received: SystemTime) -> Result<AnswerEdits, NotAToken>;
+    /// What an answer makes of a login file. It may be encoded or cut: what can be read of it counts.
+    fn answer(&self, answer: &Answer) -> Result<AnswerEdits, Unread>;
 }
 
-/// A provider's logins as the store sees them.
+/// A provider's logins as the store sees them, with answers that are not encoded: the store knows no codings. Who gets answers
+/// from the network wraps this, and decodes.
 #[derive(Debug, Clone, Copy)]
 pub struct ProviderFormat(pub &'static dyn LoginFormat);
 
 impl StoreFormat for ProviderFormat {
     fn stored(&self, login: &[u8]) -> Result<Stored, NotALogin> {
         match self.0.read_login(login) {
-            Ok(Login { kind: LoginKind::ApiKey, .. }) => Ok(Stored::OtherKind),
+            Ok(Login { kind: LoginKind::ApiKey, .. }) | Err(LoginError::OtherKind(_)) => {
+                Ok(Stored::OtherKind)
+            }
             Ok(login) => Ok(login.refresh_token.map_or(Stored::LoggedOut, Stored::RefreshToken)),
             Err(LoginError::LoggedOut) => Ok(Stored::LoggedOut),
             Err(LoginError::Invalid(_)) => Err(NotALogin),
@@ -90,13 +90,20 @@ impl StoreFormat for ProviderFormat {
         is_settled && login.expires_at.is_none_or(|end| end > now)
     }
 
-    fn answer(&self, answer: &[u8], received: SystemTime) -> Result<AnswerEdits, NotAToken> {
-        // The edits are what the answer gave and nothing else. Beside a login without any token, so are the tokens.
-        let nothing = Login::of_token(Secret::new(""));
-        let read = self.0.read_refresh_answer(&nothing, answer, received).map_err(|_| NotAToken)?;
-        Ok(AnswerEdits {
-            edits: read.edits.as_slice().to_vec(),
-            refresh_token: read.login.refresh_token.clone(),
-        })
+    fn answer(&self, answer: &Answer) -> Result<AnswerEdits, Unread> {
+        let read = self.0.read_refresh_answer(&no_login(), answer.raw(), answer.received());
+        Ok(AnswerEdits::of(&read?))
+    }
+}
+
+/// A login without any token: what an answer is read beside, so that all that it gives is the answer's own.
+pub fn no_login() -> Login {
+    Login::of_token(Secret::new(""))
+}
+
+impl AnswerEdits {
+    /// Those of an answer that was read beside [`no_login`].
+    pub fn of(read: &RefreshAnswer) -> Self {
+        Self { edits: read.edits.as_slice().to_vec(), refresh_token: read.login.refresh_token.clone() }
     }
 }

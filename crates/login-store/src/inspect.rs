@@ -7,10 +7,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::journal::{self, MAX_ASIDE};
+use crate::journal::{self, Aside};
 use crate::journal_record::{self, MAX_JOURNAL};
 use crate::medium::Medium;
-use crate::place::{Place, suffixed};
+use crate::place::Place;
 use crate::proof::is_mounted;
 use crate::protocol::{LockKind, LockSpec};
 use crate::read::read_up_to;
@@ -28,8 +28,10 @@ pub struct Inspection {
     /// Journals of refreshes: at most one beside the login file, and in the data directory one of the file and one of a
     /// keychain's item.
     pub journals: Vec<FoundJournal>,
-    /// Journals that were kept aside.
+    /// Journals that were kept aside, since the login had changed.
     pub set_aside: Vec<PathBuf>,
+    /// Journals that were kept aside, since no token could be read from the provider's answer.
+    pub unread: Vec<UnreadJournal>,
     /// How a refreshed login could be written; `None`: there is no file.
     pub writing: Option<Writing>,
 }
@@ -67,6 +69,18 @@ pub struct FoundJournal {
     pub path: PathBuf,
     /// What is in it.
     pub state: JournalState,
+}
+
+/// An answer that could not be read, in a journal that was kept aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadJournal {
+    /// Where.
+    pub path: PathBuf,
+    /// When the answer came, and where in the file its bytes lie: how many are before them, and how many they are. `None`: the
+    /// file cannot be read.
+    pub answer: Option<(SystemTime, [usize; 2])>,
+    /// The coding that the answer names; empty: none.
+    pub encoding: String,
 }
 
 /// What is in a journal.
@@ -113,7 +127,12 @@ impl LoginStore {
         let locks = plan.refresh.iter().chain([&plan.write]).filter_map(lock).collect();
         let places = self.journals();
         let journals = places.iter().filter_map(|(_, path, _)| journal(path)).collect();
-        let set_aside = places.iter().flat_map(|(_, path, _)| asides(path)).collect();
+        let asides = |why: Aside| {
+            let names = places.iter().flat_map(move |(_, path, _)| why.names(path));
+            names.filter(|path| path.symlink_metadata().is_ok())
+        };
+        let set_aside = asides(Aside::Superseded).collect();
+        let unread = asides(Aside::Unread).map(unread).collect();
         let real = match &place.medium {
             Medium::File(real) => real.clone(),
             Medium::Keychain(_) => PathBuf::new(),
@@ -125,6 +144,7 @@ impl LoginStore {
             locks,
             journals,
             set_aside,
+            unread,
         }
     }
 }
@@ -158,7 +178,7 @@ fn journal(path: &Path) -> Option<FoundJournal> {
             .and_then(|bytes| journal_record::parse(bytes.as_bytes()).ok());
         Ok(Some(match contents {
             None => JournalState::Damaged,
-            Some(contents) if contents.answer.is_some() => JournalState::Answered,
+            Some(contents) if !contents.answers.is_empty() => JournalState::Answered,
             Some(_) => JournalState::Unanswered,
         }))
     };
@@ -166,10 +186,20 @@ fn journal(path: &Path) -> Option<FoundJournal> {
     Some(FoundJournal { path: path.to_owned(), state })
 }
 
-fn asides(journal: &Path) -> impl Iterator<Item = PathBuf> {
-    (1..=MAX_ASIDE)
-        .map(|number| suffixed(journal, &journal::aside(number)))
-        .filter(|path| path.symlink_metadata().is_ok())
+fn unread(path: PathBuf) -> UnreadJournal {
+    let read = || -> Option<(SystemTime, [usize; 2], String)> {
+        let mut file = journal::open(&path).ok()??;
+        let length = file.metadata().ok()?.len();
+        let bytes = read_up_to(&mut file, length, MAX_JOURNAL).ok()??;
+        let contents = journal_record::parse(bytes.as_bytes()).ok()?;
+        let answer = contents.answers().first()?;
+        let (before, length) = journal_record::place_of_answer(bytes.as_bytes())?;
+        Some((answer.received(), [before, length], answer.encoding().to_owned()))
+    };
+    match read() {
+        Some((at, place, encoding)) => UnreadJournal { path, answer: Some((at, place)), encoding },
+        None => UnreadJournal { path, answer: None, encoding: String::new() },
+    }
 }
 
 fn writing(real: &Path, place: &Place) -> Option<Writing> {

@@ -3,12 +3,11 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use crate::fault;
 use crate::identity::{Identity, admits_nothing, is_at};
 use crate::journal_record::{
-    self as record, Contents, HEAD, LockMark, MAX_ANSWER, MAX_JOURNAL, RESERVED, Request, Unreadable,
+    self as record, Answer, Contents, HEAD, LockMark, MAX_JOURNAL, RESERVED, Request, Unreadable,
 };
 use crate::place::{directory_of, suffixed};
 use crate::read::read_up_to;
@@ -20,9 +19,6 @@ pub(crate) const MAX_ASIDE: usize = 9;
 /// Why an answer is not in the journal. It is still written to the login file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JournalProblem {
-    /// It is longer than any answer with a token.
-    #[error("the provider's answer is larger than 1 MiB")]
-    TooLarge,
     /// Somebody removed the journal.
     #[error("the journal of the refresh was removed by somebody")]
     Gone,
@@ -41,6 +37,8 @@ impl From<io::Error> for JournalProblem {
 #[derive(Debug)]
 pub(crate) struct Journal {
     path: PathBuf,
+    /// The name that it has, or had, while its refresh is under way; others are made of it.
+    base: PathBuf,
     file: File,
     /// Where the next record goes.
     end: usize,
@@ -80,7 +78,7 @@ impl Journal {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&unnamed)?;
-        let mut journal = Self { path: unnamed, file, end: 0, is_answered: false };
+        let mut journal = Self { path: unnamed, base: path.to_owned(), file, end: 0, is_answered: false };
         match journal.fill(path, like, request, room) {
             Ok(()) => Ok(journal),
             Err(error) => {
@@ -129,6 +127,15 @@ impl Journal {
     /// Looks what stands in a journal's place, and takes a dead owner's over.
     pub(crate) fn find(path: &Path) -> io::Result<Found> {
         clear_unnamed(path)?;
+        Self::find_at(path, path)
+    }
+
+    /// Looks at a journal that was kept aside under this name.
+    pub(crate) fn find_aside(base: &Path, name: &Path) -> io::Result<Found> {
+        Self::find_at(base, name)
+    }
+
+    fn find_at(base: &Path, path: &Path) -> io::Result<Found> {
         let Some(mut file) = open(path)? else { return Ok(Found::Nothing) };
         match file.try_lock() {
             Ok(()) => {}
@@ -147,18 +154,15 @@ impl Journal {
             None => Err(Damaged { locks: Vec::new() }),
         };
         let (end, is_answered) =
-            contents.as_ref().map_or((0, false), |contents| (contents.end, contents.answer.is_some()));
-        let journal = Self { path: path.to_owned(), file, end, is_answered };
+            contents.as_ref().map_or((0, false), |contents| (contents.end, !contents.answers.is_empty()));
+        let journal = Self { path: path.to_owned(), base: base.to_owned(), file, end, is_answered };
         Ok(Found::Dead(Box::new((journal, contents))))
     }
 
     /// Writes the answer and syncs it. When this returns, the answer is safe.
-    pub(crate) fn record_answer(&mut self, received: SystemTime, raw: &[u8]) -> Result<(), JournalProblem> {
-        if raw.len() > MAX_ANSWER {
-            return Err(JournalProblem::TooLarge);
-        }
+    pub(crate) fn record_answer(&mut self, answer: &Answer) -> Result<(), JournalProblem> {
         fault::point("answer.received")?;
-        let bytes = record::encode_answer(received, raw);
+        let bytes = record::encode_answer(answer);
         self.write(&bytes, "answer.half_written")?;
         fault::point("answer.synced")?;
         self.end += bytes.len() - HEAD;
@@ -196,14 +200,13 @@ impl Journal {
         is_removed
     }
 
-    /// Keeps it under another name, for a person to look at. Says whether its place is free.
-    pub(crate) fn set_aside(&self) -> bool {
+    /// Keeps it under another name. Says whether its place is free.
+    pub(crate) fn set_aside(&self, why: Aside) -> bool {
         if !is_at(&self.file, &self.path) {
             return true;
         }
-        let names = (1..=MAX_ASIDE).map(|number| suffixed(&self.path, &aside(number)));
         let mut last = None;
-        for name in names {
+        for name in why.names(&self.base) {
             let is_free = matches!(Identity::at(&name), Ok(None));
             last = Some(name);
             if is_free {
@@ -221,11 +224,27 @@ impl Drop for Journal {
     }
 }
 
-/// What is put behind the name of a journal that is kept aside, for the first one and so on from 1.
-pub(crate) fn aside(number: usize) -> String {
-    match number {
-        1 => ".superseded".to_owned(),
-        _ => format!(".superseded-{number}"),
+/// Why a journal is kept aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aside {
+    /// Its answer is not for the login that is in the file now, or it is damaged: for a person to look at.
+    Superseded,
+    /// No token could be read from its answer. It is tried again at every start and before every refresh, since a later version
+    /// may read what this one does not.
+    Unread,
+}
+
+impl Aside {
+    /// The names of journals that are kept aside for this reason, in the order in which they are taken.
+    pub(crate) fn names(self, journal: &Path) -> impl Iterator<Item = PathBuf> {
+        let suffix = match self {
+            Self::Superseded => ".superseded",
+            Self::Unread => ".unread",
+        };
+        (1..=MAX_ASIDE).map(move |number| match number {
+            1 => suffixed(journal, suffix),
+            _ => suffixed(journal, &format!("{suffix}-{number}")),
+        })
     }
 }
 

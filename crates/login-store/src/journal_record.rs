@@ -11,7 +11,9 @@
 //! | 12-43 | SHA-256 of bytes 0-11 and the payload |
 //!
 //! 1. `1`, the request: when, SHA-256 of the refresh token sent, the locks held. Never overwritten.
-//! 2. `2`, the answer: when, and the provider's raw answer. Never overwritten.
+//! 2. `2`, an answer: when, and the provider's raw answer, which is whole and not encoded; or `5`, any other answer: when, a
+//!    byte that says how it ended (0 whole, 1 cut, 2 too long), a byte with the length of the value of `content-encoding`,
+//!    that value, and the body as it came. Never overwritten. A call that is repeated may leave two answers.
 //! 3. `3`, the lock around the write, once it is held; and `4`, the login file's text before and after, where it is
 //!    rewritten in place. These are written anew for each try to write the login file.
 //!
@@ -47,14 +49,21 @@ pub const RESERVED: usize = 64 * 1024;
 /// Longest answer that is kept, in bytes. Real ones have a few kilobytes.
 pub const MAX_ANSWER: usize = 1024 * 1024;
 
-/// Longest journal that is read: an answer, and a login file twice.
-pub(crate) const MAX_JOURNAL: u64 = 4 * 1024 * 1024;
+/// Longest value of `content-encoding` that is kept, in bytes. A longer one names no coding that anybody knows.
+const MAX_ENCODING: usize = 64;
+
+/// Most answers in a journal: a call is repeated once.
+const MAX_ANSWERS: usize = 2;
+
+/// Longest journal that is read: two answers, and a login file twice.
+pub(crate) const MAX_JOURNAL: u64 = 5 * 1024 * 1024;
 
 const MAGIC: &[u8; 4] = b"TLJ1";
 const REQUEST: u8 = 1;
 const ANSWER: u8 = 2;
 const WRITE_LOCK: u8 = 3;
 const IMAGE: u8 = 4;
+const RAW_ANSWER: u8 = 5;
 
 /// A journal that says nothing that could be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -76,16 +85,79 @@ pub(crate) struct Request {
     pub(crate) locks: Vec<LockMark>,
 }
 
-/// The second record: the provider's answer as it came.
+/// How an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerEnd {
+    /// It is all there.
+    Whole,
+    /// The connection ended, or the time was over, before the answer was.
+    Cut,
+    /// It is longer than [`MAX_ANSWER`], and only its beginning is there.
+    TooLong,
+}
+
+/// An answer of the token endpoint as it came, encoded as it was.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub struct Answer {
     pub(crate) received: SystemTime,
     pub(crate) raw: Zeroizing<Vec<u8>>,
+    pub(crate) encoding: String,
+    pub(crate) end: AnswerEnd,
+}
+
+impl Answer {
+    /// An answer whose body is `raw`, of which no more than [`MAX_ANSWER`] bytes are kept. `encoding`: its `content-encoding`,
+    /// empty if it has none.
+    pub fn new(received: SystemTime, raw: &[u8], encoding: &str, end: AnswerEnd) -> Self {
+        let (kept, end) = match raw.get(..MAX_ANSWER) {
+            Some(kept) if raw.len() > MAX_ANSWER => (kept, AnswerEnd::TooLong),
+            _ => (raw, end),
+        };
+        let is_kept = |c: &char| c.is_ascii_graphic() || *c == ' ';
+        let encoding = encoding.trim().chars().filter(is_kept).take(MAX_ENCODING).collect();
+        Self { received, raw: Zeroizing::new(kept.to_vec()), encoding, end }
+    }
+
+    /// A whole answer that is not encoded.
+    pub fn whole(received: SystemTime, raw: &[u8]) -> Self {
+        Self::new(received, raw, "", AnswerEnd::Whole)
+    }
+
+    /// When it came, from which the life of its token counts.
+    pub fn received(&self) -> SystemTime {
+        self.received
+    }
+
+    /// Its body as it came.
+    pub fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
+    /// The value of its `content-encoding`; empty: none.
+    pub fn encoding(&self) -> &str {
+        &self.encoding
+    }
+
+    /// How it ended.
+    pub fn end(&self) -> AnswerEnd {
+        self.end
+    }
+
+    fn is_plain(&self) -> bool {
+        self.encoding.is_empty() && self.end == AnswerEnd::Whole
+    }
 }
 
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Answer({} bytes at {:?})", self.raw.len(), self.received)
+        write!(
+            f,
+            "Answer({} bytes {:?}, {:?} at {:?})",
+            self.raw.len(),
+            self.encoding,
+            self.end,
+            self.received
+        )
     }
 }
 
@@ -106,7 +178,8 @@ impl fmt::Debug for Image {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
     pub(crate) request: Request,
-    pub(crate) answer: Option<Answer>,
+    /// In the order in which they came, at most [`MAX_ANSWERS`].
+    pub(crate) answers: Vec<Answer>,
     pub(crate) write_lock: Option<LockMark>,
     pub(crate) image: Option<Image>,
     /// Where the record that is never overwritten ends: the next one goes here.
@@ -114,9 +187,9 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// The raw answer, if one was received.
-    pub fn raw_answer(&self) -> Option<&[u8]> {
-        self.answer.as_ref().map(|answer| answer.raw.as_slice())
+    /// The answers that were received, in order.
+    pub fn answers(&self) -> &[Answer] {
+        &self.answers
     }
 }
 
@@ -124,14 +197,21 @@ impl Contents {
 pub fn parse(bytes: &[u8]) -> Result<Contents, Unreadable> {
     let (kind, payload, mut end) = record_at(bytes, 0).ok_or(Unreadable)?;
     let request = (kind == REQUEST).then(|| read_request(payload)).flatten().ok_or(Unreadable)?;
-    let mut contents = Contents { request, answer: None, write_lock: None, image: None, end };
+    let mut contents = Contents { request, answers: Vec::new(), write_lock: None, image: None, end };
     if is_blank(bytes, end)? {
         return Ok(contents);
     }
     let (kind, payload, next) = record_at(bytes, end).ok_or(Unreadable)?;
-    contents.answer = Some((kind == ANSWER).then(|| read_answer(payload)).flatten().ok_or(Unreadable)?);
-    contents.end = next;
+    contents.answers.push(read_answer(kind, payload).ok_or(Unreadable)?);
     end = next;
+    while contents.answers.len() < MAX_ANSWERS
+        && let Some((kind, payload, next)) = record_at(bytes, end)
+        && let Some(answer) = read_answer(kind, payload)
+    {
+        contents.answers.push(answer);
+        end = next;
+    }
+    contents.end = end;
     while let Some((kind, payload, next)) = record_at(bytes, end) {
         match kind {
             WRITE_LOCK if contents.write_lock.is_none() => contents.write_lock = read_write_lock(payload),
@@ -184,10 +264,34 @@ fn read_request(payload: &[u8]) -> Option<Request> {
     reader.0.is_empty().then_some(Request { at, sent, locks })
 }
 
-fn read_answer(payload: &[u8]) -> Option<Answer> {
+fn read_answer(kind: u8, payload: &[u8]) -> Option<Answer> {
     let mut reader = Reader(payload);
     let received = reader.time()?;
-    Some(Answer { received, raw: Zeroizing::new(reader.0.to_vec()) })
+    let (encoding, end) = match kind {
+        ANSWER => ("", AnswerEnd::Whole),
+        RAW_ANSWER => {
+            let end = match reader.array()? {
+                [0] => AnswerEnd::Whole,
+                [1] => AnswerEnd::Cut,
+                [2] => AnswerEnd::TooLong,
+                _ => return None,
+            };
+            let [length] = reader.array()?;
+            (std::str::from_utf8(reader.take(usize::from(length))?).ok()?, end)
+        }
+        _ => return None,
+    };
+    let encoding = encoding.to_owned();
+    Some(Answer { received, raw: Zeroizing::new(reader.0.to_vec()), encoding, end })
+}
+
+/// Where the bytes of the first answer lie in a journal that was read: how many bytes are before them, and their number. For a
+/// person who takes them out.
+pub(crate) fn place_of_answer(bytes: &[u8]) -> Option<(usize, usize)> {
+    let (_, _, answer_at) = record_at(bytes, 0)?;
+    let (kind, payload, end) = record_at(bytes, answer_at)?;
+    let length = read_answer(kind, payload)?.raw.len();
+    Some((end.checked_sub(length)?, length))
 }
 
 fn read_write_lock(payload: &[u8]) -> Option<LockMark> {

@@ -9,13 +9,15 @@
 //!
 //! ```text
 //! LoginStore::begin ─► Pending ─ sending() ─► Sent ─ answered() ─► Answered ─ commit() ─► Committed
-//!      │                  └─ abandon()         └─ abandon()            └─ WriteOutstanding ─ commit() again
+//!      │                  └─ abandon()         └─ give_up()            └─ WriteOutstanding ─ commit() again
 //!      ├─► Fresh: another has refreshed it
 //!      └─► Outstanding: an Answered that a process left which died
 //! ```
 //!
 //! - [`Pending`]: the locks are held and the journal is on the disk, so the answer can be kept. Nothing is sent.
 //! - [`Sent`]: a byte may have gone out. [`Heartbeat::touch`] keeps the locks, from a timer of the caller's.
+//!   [`Sent::keep`] puts what the provider answers with success into the journal, before anybody knows whether it can be read;
+//!   [`Sent::give_up`] keeps what cannot be read aside.
 //! - [`Answered`]: the raw answer is in the journal. Its [`Answered::login`] is what to use, written or not.
 //!
 //! Each may be dropped at any time: what is on the disk then is what [`LoginStore::finish`] deals with.
@@ -25,14 +27,16 @@
 //! ```compile_fail
 //! # use trunkline_login_store::{Answered, StoreFormat, Pending};
 //! fn hasty(pending: Pending, format: &dyn StoreFormat) -> Answered {
-//!     pending.answered(b"{}", std::time::SystemTime::UNIX_EPOCH, format)
+//!     pending.answered(format)
 //! }
 //! ```
 //!
 //! ```
-//! # use trunkline_login_store::{Answered, LocksLost, StoreFormat, Pending};
-//! fn in_order(pending: Pending, format: &dyn StoreFormat) -> Result<Answered, LocksLost> {
-//!     Ok(pending.sending()?.answered(b"{}", std::time::SystemTime::UNIX_EPOCH, format))
+//! # use trunkline_login_store::{Answered, LocksLost, StoreFormat, Pending, journal_record::Answer};
+//! fn in_order(pending: Pending, answer: Answer, format: &dyn StoreFormat) -> Result<Answered, LocksLost> {
+//!     let mut sent = pending.sending()?;
+//!     let _kept = sent.keep(answer);
+//!     Ok(sent.answered(format))
 //! }
 //! ```
 //!
@@ -68,9 +72,12 @@ mod waiter;
 pub use begin::{BeginError, Begun};
 pub use commit::{Committed, WriteOutstanding, WriteProblem};
 pub use finish::{FinishError, Finished};
-pub use format::{AnswerEdits, NotALogin, NotAToken, ProviderFormat, Reason, StoreFormat, Stored};
-pub use inspect::{FoundJournal, FoundLock, Inspection, JournalState, LockState, WhyInPlace, Writing};
+pub use format::{AnswerEdits, NotALogin, ProviderFormat, Reason, StoreFormat, Stored, no_login};
+pub use inspect::{
+    FoundJournal, FoundLock, Inspection, JournalState, LockState, UnreadJournal, WhyInPlace, Writing,
+};
 pub use journal::JournalProblem;
+pub use journal_record::{Answer, AnswerEnd};
 #[cfg(unix)]
 pub use keychain::SecurityTool;
 pub use keychain::{BadItem, Keychain, KeychainItem, KeychainProblem, MAX_ITEM_NAME};

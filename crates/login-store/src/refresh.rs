@@ -1,19 +1,21 @@
 //! The phases of a refresh. Each takes what the one before made, so none can be left out.
 
 use std::fmt;
-use std::time::SystemTime;
+
+use trunkline_core::refresh::Unread;
 
 use crate::digest::TokenHash;
 use crate::format::{StoreFormat, Stored};
-use crate::journal::{Journal, JournalProblem};
+use crate::journal::{Aside, Journal, JournalProblem};
 use crate::journal_record::{Answer, Image};
 use crate::locks::{Heartbeat, HeldLocks, LocksLost};
 use crate::place::Place;
 use crate::protocol::LockSpec;
 use crate::text::LoginText;
-use crate::verdict::{Verdict, decide};
+use crate::verdict::{Verdict, decide, read};
 
-/// What a refresh holds. Dropped, it removes a journal without an answer, and then lets the locks go.
+/// What a refresh holds. Dropped, it removes a journal without an answer, leaves one with an answer where it is, and then lets
+/// the locks go.
 #[derive(Debug)]
 pub(crate) struct Holding {
     pub(crate) place: Place,
@@ -55,7 +57,7 @@ impl Pending {
     /// To be called before the first byte of the token request goes out. If another program took a lock over, there is
     /// no sending: the journal is removed, and so are the locks that are still ours.
     pub fn sending(self) -> Result<Sent, LocksLost> {
-        let sent = Sent { holding: self.holding, text: self.text };
+        let sent = Sent { holding: self.holding, text: self.text, answers: Vec::new(), journalled: Ok(()) };
         sent.again()?;
         Ok(sent)
     }
@@ -71,6 +73,8 @@ impl Pending {
 pub struct Sent {
     holding: Holding,
     text: LoginText,
+    answers: Vec<Answer>,
+    journalled: Result<(), JournalProblem>,
 }
 
 impl Sent {
@@ -89,29 +93,43 @@ impl Sent {
         if self.holding.locks.are_ours() { Ok(()) } else { Err(LocksLost) }
     }
 
-    /// There is no answer, or one that is an error: nothing has to be kept. The same as dropping it.
-    pub fn abandon(self) {
-        drop(self.holding);
+    /// The provider has answered with success, so that the token that was sent may be spent: what came is in the journal and on
+    /// the disk when this returns, whether it can be read or not. That this fails is no reason to lose the answer.
+    pub fn keep(&mut self, answer: Answer) -> Result<(), JournalProblem> {
+        self.holding.keep_journal = true;
+        let recorded = self.holding.journal.record_answer(&answer);
+        self.journalled = self.journalled.and(recorded);
+        self.answers.push(answer);
+        recorded
     }
 
-    /// The provider has answered with what may be a token. `raw` is in the journal and on the disk before anything else is
-    /// done. That this fails is no reason to lose the answer, so it is told by [`Answered::journalled`].
-    pub fn answered(mut self, raw: &[u8], received: SystemTime, format: &dyn StoreFormat) -> Answered {
-        self.holding.keep_journal = true;
-        let journalled = self.holding.journal.record_answer(received, raw);
-        let answer = Answer { received, raw: raw.to_vec().into() };
-        let login = match decide(format, Ok(self.text), self.holding.sent, &answer, None) {
+    /// The call has failed. Without an answer that was kept, this is the same as dropping it. Otherwise no token could be read
+    /// from any: the journal is kept aside, with `.unread` behind its name, and read again at every start and before every
+    /// refresh. Says why it could not be read.
+    pub fn give_up(self, format: &dyn StoreFormat) -> Option<Unread> {
+        if self.answers.is_empty() {
+            return None;
+        }
+        // Should it have to stay where it is, the next one who comes sets it aside.
+        self.holding.journal.set_aside(Aside::Unread);
+        Some(read(format, &self.answers).err().unwrap_or(Unread::NoToken))
+    }
+
+    /// A token can be read from what was kept.
+    pub fn answered(self, format: &dyn StoreFormat) -> Answered {
+        let login = match decide(format, Ok(self.text), self.holding.sent, &self.answers, None) {
             Verdict::Write { new, .. } | Verdict::Written(new) => Some(new),
             Verdict::SetAside(_) | Verdict::Wait(_) => None,
         };
-        Answered { holding: self.holding, answer, login, image: None, journalled }
+        let journalled = self.journalled;
+        Answered { holding: self.holding, answers: self.answers, login, image: None, journalled }
     }
 }
 
 /// The provider's answer is here and, as a rule, in the journal. Until it is in the login file, no further refresh begins.
 pub struct Answered {
     pub(crate) holding: Holding,
-    pub(crate) answer: Answer,
+    pub(crate) answers: Vec<Answer>,
     pub(crate) login: Option<LoginText>,
     pub(crate) image: Option<Image>,
     pub(crate) journalled: Result<(), JournalProblem>,
@@ -148,7 +166,7 @@ impl Answered {
 impl fmt::Debug for Answered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answered")
-            .field("answer", &self.answer)
+            .field("answers", &self.answers)
             .field("login", &self.login)
             .field("journalled", &self.journalled)
             .finish_non_exhaustive()

@@ -4,9 +4,10 @@
 mod tests;
 
 use trunkline_core::json_edit;
+use trunkline_core::refresh::Unread;
 
 use crate::digest::TokenHash;
-use crate::format::{StoreFormat, Stored};
+use crate::format::{AnswerEdits, StoreFormat, Stored};
 use crate::journal_record::{Answer, Image};
 use crate::read::ReadError;
 use crate::text::LoginText;
@@ -20,9 +21,9 @@ pub enum SetAsideReason {
     /// The login file is gone: somebody logged out.
     #[error("the login file is gone")]
     NoLogin,
-    /// The answer holds no token that could be used.
-    #[error("the provider's answer holds no usable token")]
-    NotAToken,
+    /// No token could be read from the answer. It is tried again at the next start, and before the next refresh.
+    #[error("no token could be read from the provider's answer: {0}")]
+    Unread(Unread),
     /// The journal is damaged.
     #[error("the journal is damaged")]
     Unreadable,
@@ -50,12 +51,24 @@ pub(crate) enum Verdict {
     Wait(Unclear),
 }
 
-/// Decides. `sent`: the refresh token that the answer was given for. `image`: of an earlier try to rewrite the file in place.
+/// Reads the last of the answers that can be read: a call that was repeated has two, of which the first was cut.
+pub(crate) fn read(format: &dyn StoreFormat, answers: &[Answer]) -> Result<AnswerEdits, Unread> {
+    let mut why = None;
+    for answer in answers.iter().rev() {
+        match format.answer(answer) {
+            Ok(meaning) => return Ok(meaning),
+            Err(unread) => _ = why.get_or_insert(unread),
+        }
+    }
+    Err(why.unwrap_or(Unread::NoToken))
+}
+
+/// Decides. `sent`: the refresh token that the answers were given for. `image`: of an earlier try to rewrite the file in place.
 pub(crate) fn decide(
     format: &dyn StoreFormat,
     found: Result<LoginText, ReadError>,
     sent: TokenHash,
-    answer: &Answer,
+    answers: &[Answer],
     image: Option<&Image>,
 ) -> Verdict {
     if let Some(image) = image
@@ -72,8 +85,9 @@ pub(crate) fn decide(
     let Ok(stored) = format.stored(text.as_bytes()) else {
         return Verdict::Wait(Unclear::NotALogin);
     };
-    let Ok(meaning) = format.answer(&answer.raw, answer.received) else {
-        return Verdict::SetAside(SetAsideReason::NotAToken);
+    let meaning = match read(format, answers) {
+        Ok(meaning) => meaning,
+        Err(unread) => return Verdict::SetAside(SetAsideReason::Unread(unread)),
     };
     let is_for_this = match &stored {
         Stored::RefreshToken(token) => TokenHash::of(token) == sent,

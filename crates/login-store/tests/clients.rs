@@ -12,7 +12,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use common::{Format, Real, Scene, begin, login_text, tokens, write_private};
+use common::{Answering as _, Format, Real, Scene, begin, login_text, tokens, write_private};
 use trunkline_login_store::{BeginError, Begun, Committed, LockProtocol};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ fn ours(scene: &Scene, protocol: LockProtocol, call: Duration) -> Outcome {
     let sent = pending.sending().unwrap();
     thread::sleep(call);
     let raw = scene.call(&tokens(sent.text().as_bytes()).0).expect("we sent a spent token");
-    let committed = sent.answered(&raw, SystemTime::now(), &Format).commit(&Format, &Real).unwrap();
+    let committed = sent.answered_at(&raw, SystemTime::now(), &Format).commit(&Format, &Real).unwrap();
     assert!(matches!(committed, Committed::Written(_)));
     Outcome::Refreshed
 }

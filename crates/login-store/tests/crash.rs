@@ -14,7 +14,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::{Format, Real, Scene, Virtual, tokens};
+use common::{Answering as _, Format, Real, Scene, Virtual, tokens};
 use trunkline_core::secret::Secret;
 use trunkline_login_store::fault::{abort_at, set_hook};
 use trunkline_login_store::{BeginError, Begun, Finished, LockProblem, LockProtocol, Reason, Waiter};
@@ -185,7 +185,7 @@ fn refresh(scene: &Scene, store: &trunkline_login_store::LoginStore, waiter: &dy
     let sent = pending.sending().unwrap();
     thread::sleep(call);
     let raw = scene.call(&tokens(sent.text().as_bytes()).0).expect("the token that was sent is good");
-    let answered = sent.answered(&raw, SystemTime::now(), &Format);
+    let answered = sent.answered_at(&raw, SystemTime::now(), &Format);
     answered.journalled().unwrap();
     fs::write(scene.root.join("answered"), tokens(answered.login().unwrap().as_bytes()).0).unwrap();
     answered.commit(&Format, waiter).unwrap();

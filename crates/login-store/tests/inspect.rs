@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime};
 
-use common::{Format, Scene, Virtual, answer, pending};
+use common::{Answering as _, Format, Scene, Virtual, answer, pending};
 use trunkline_login_store::{JournalState, LockProtocol, LockState, LoginStore, Writing};
 
 fn journals(store: &LoginStore) -> Vec<JournalState> {
@@ -42,7 +42,7 @@ fn a_refresh_under_way_is_seen_and_not_disturbed() {
     let is_directory =
         |state| matches!(state, LockState::Directory { stale_after, .. } if stale_after.as_secs() == 60);
     assert_eq!(found.locks.iter().filter(|lock| is_directory(lock.state)).count(), 2);
-    let answered = sent.answered(&answer("r1", "a1"), SystemTime::now(), &Format);
+    let answered = sent.answered_at(&answer("r1", "a1"), SystemTime::now(), &Format);
     assert_eq!(journals(&store), [JournalState::Answered]);
     answered.commit(&Format, &waiter).unwrap();
     assert!(store.inspect().journals.is_empty());

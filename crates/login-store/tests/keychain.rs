@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use common::{Format, Scene, Virtual, answer, begin, keychain_item, login_text, pending, tokens};
+use common::{
+    Answering as _, Format, Scene, Virtual, answer, begin, keychain_item, login_text, pending, tokens,
+};
 use trunkline_login_store::fault::set_hook;
 use trunkline_login_store::{
     Answered, BadItem, BeginError, Begun, Cancelled, Committed, Finished, KEYCHAIN_POLL, KEYCHAIN_RETRY,
@@ -23,7 +25,7 @@ use trunkline_login_store::{
 
 fn answered(store: &LoginStore, waiter: &dyn Waiter) -> Answered {
     let sent = pending(store, waiter).sending().unwrap();
-    sent.answered(&answer("r1", "a1"), SystemTime::now(), &Format)
+    sent.answered_at(&answer("r1", "a1"), SystemTime::now(), &Format)
 }
 
 fn r0() -> String {
@@ -52,7 +54,7 @@ fn a_refresh_from_end_to_end() {
     ));
     let sent = pending.sending().unwrap();
     let raw = scene.call(&tokens(sent.text().as_bytes()).0).unwrap();
-    let answered = sent.answered(&raw, SystemTime::now(), &Format);
+    let answered = sent.answered_at(&raw, SystemTime::now(), &Format);
     answered.journalled().unwrap();
     let Ok(Committed::Written(text)) = answered.commit(&Format, &waiter) else { panic!("not written") };
     assert_eq!(fs::read(scene.item()).unwrap(), text.as_bytes());
@@ -79,7 +81,7 @@ fn the_keychain_wins_and_the_file_follows() {
     let pending = pending(&store, &waiter);
     assert!(scene.journal().exists());
     let raw = answer("r8", "a8");
-    let answered = pending.sending().unwrap().answered(&raw, SystemTime::now(), &Format);
+    let answered = pending.sending().unwrap().answered_at(&raw, SystemTime::now(), &Format);
     assert!(matches!(answered.commit(&Format, &waiter), Ok(Committed::Written(_))));
     assert_eq!(tokens(&fs::read(scene.file()).unwrap()).0, "r8");
     assert!(!scene.item().exists() && scene.leftovers().is_empty(), "{:?}", scene.leftovers());
@@ -641,7 +643,7 @@ fn no_token_is_shown() {
     let waiter = Virtual::new();
     let sent = pending(&store, &waiter).sending().unwrap();
     let shown = format!("{store:?} {sent:?} {:?}", store.read());
-    let answered = sent.answered(&answer(secrets[2], "a1-secret"), SystemTime::now(), &Format);
+    let answered = sent.answered_at(&answer(secrets[2], "a1-secret"), SystemTime::now(), &Format);
     fs::write(scene.root.join("exit"), "36").unwrap();
     let outstanding = answered.commit(&Format, &waiter).unwrap_err();
     let shown = format!("{shown} {outstanding:?} {}", outstanding.problem);

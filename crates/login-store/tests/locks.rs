@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use common::{Format, Scene, Virtual, begin, pending, tokens};
+use common::{Answering as _, Format, Scene, Virtual, begin, pending, tokens};
 use trunkline_login_store::fault::set_hook;
 use trunkline_login_store::{
     BeginError, Begun, Committed, Finished, LockProblem, LockProtocol, LoginStore, Waiter as _,
@@ -176,7 +176,7 @@ fn the_heartbeat_touches_what_is_ours_and_outlives_it() {
     assert!(!heartbeat.touch(later + 9 * SECOND));
     assert!(modified(&sibling(&scene)) < later);
     assert!(sent.again().is_err());
-    sent.abandon();
+    drop(sent);
     assert_eq!(scene.leftovers(), [".claude.lock"]);
     assert!(heartbeat.touch(later), "there is nothing left to keep");
 }
@@ -203,7 +203,7 @@ fn the_write_goes_on_without_its_lock_after_five_seconds() {
     held(&write_lock(&scene), Duration::ZERO);
     let waiter = Virtual::new();
     let sent = pending(&scene.claude(), &waiter).sending().unwrap();
-    let answered = sent.answered(&scene.call("r0").unwrap(), SystemTime::now(), &Format);
+    let answered = sent.answered_at(&scene.call("r0").unwrap(), SystemTime::now(), &Format);
     let lock = write_lock(&scene);
     *waiter.meanwhile.borrow_mut() = Some(Box::new(move |_| touch(&lock, SystemTime::now() + 60 * SECOND)));
     assert!(matches!(answered.commit(&Format, &waiter), Ok(Committed::Written(_))));
@@ -218,7 +218,7 @@ fn the_write_lock_is_stale_after_fifteen_seconds_and_let_go() {
     held(&write_lock(&scene), 16 * SECOND);
     let waiter = Virtual::new();
     let sent = pending(&scene.claude(), &waiter).sending().unwrap();
-    let answered = sent.answered(&scene.call("r0").unwrap(), SystemTime::now(), &Format);
+    let answered = sent.answered_at(&scene.call("r0").unwrap(), SystemTime::now(), &Format);
     answered.commit(&Format, &waiter).unwrap();
     assert_eq!(waiter.total(), Duration::from_millis(200));
     assert!(scene.leftovers().is_empty());
@@ -266,7 +266,7 @@ fn a_client_that_is_about_to_empty_the_file_is_waited_for() {
     let scene = Scene::new();
     let sent = pending(&scene.claude(), &Virtual::new()).sending().unwrap();
     let raw = scene.call("r0").unwrap();
-    drop(sent.answered(&raw, SystemTime::now(), &Format));
+    drop(sent.answered_at(&raw, SystemTime::now(), &Format));
     // The client took the locks of the dead and sent the token that is spent. After `invalid_grant` it empties the file.
     held(&refresh_lock(&scene), Duration::ZERO);
     let waiter = Virtual::new();
@@ -291,7 +291,7 @@ fn a_living_owner_is_left_alone() {
     assert!(matches!(scene.claude().finish(&Format, &waiter)[..], [Finished::OwnerLives]));
     is_busy(&scene, &waiter, ".oauth_refresh.lock");
     let raw = scene.call("r0").unwrap();
-    let answered = owner.sending().unwrap().answered(&raw, SystemTime::now(), &Format);
+    let answered = owner.sending().unwrap().answered_at(&raw, SystemTime::now(), &Format);
     assert!(matches!(scene.claude().finish(&Format, &waiter)[..], [Finished::OwnerLives]));
     answered.commit(&Format, &waiter).unwrap();
     assert!(matches!(begin(&scene.claude(), &waiter), Ok(Begun::Fresh(_))));
@@ -330,7 +330,7 @@ fn codex_locks_files_and_leaves_them() {
     let waiter = Virtual::new();
     let sent = pending(&store, &waiter).sending().unwrap();
     assert!(File::open(&refresh).unwrap().try_lock().is_err());
-    let answered = sent.answered(&scene.call("r0").unwrap(), SystemTime::now(), &Format);
+    let answered = sent.answered_at(&scene.call("r0").unwrap(), SystemTime::now(), &Format);
     let client = File::create(&write).unwrap();
     client.lock().unwrap();
     answered.commit(&Format, &waiter).unwrap();
@@ -362,7 +362,7 @@ fn both_directories_of_a_linked_codex_login() {
     for directory in [scene.config(), scene.data()] {
         assert!(File::open(directory.join("auth.lock")).unwrap().try_lock().is_err());
     }
-    let answered = sent.answered(&scene.call("r0").unwrap(), SystemTime::now(), &Format);
+    let answered = sent.answered_at(&scene.call("r0").unwrap(), SystemTime::now(), &Format);
     answered.commit(&Format, &waiter).unwrap();
     assert!(scene.data().join("auth.json.lock").exists() && !scene.config().join("auth.json.lock").exists());
     assert_eq!(tokens(&fs::read(scene.data().join("auth.json")).unwrap()).0, "r1");

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-use common::{Format, Scene, Virtual, begin, pending, tokens};
+use common::{Answering as _, Format, Scene, Virtual, begin, pending, tokens};
 use trunkline_login_store::{
     BeginError, Begun, Committed, Finished, FoundLock, LockProblem, LockProtocol, LockState, LoginStore,
     NoProof, ReadError, WhyInPlace, Writing,
@@ -75,7 +75,7 @@ fn refresh(store: &LoginStore, scene: &Scene) -> Committed {
     let waiter = Virtual::new();
     let sent = pending(store, &waiter).sending().unwrap();
     let raw = scene.call(&tokens(sent.text().as_bytes()).0).unwrap();
-    sent.answered(&raw, SystemTime::now(), &Format).commit(&Format, &waiter).unwrap()
+    sent.answered_at(&raw, SystemTime::now(), &Format).commit(&Format, &waiter).unwrap()
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn as_a_child() {
             let sent = pending(&store, &waiter).sending().unwrap();
             fill(&scene);
             let raw = common::answer("r1", &"a".repeat(20_000));
-            let answered = sent.answered(&raw, SystemTime::now(), &Format);
+            let answered = sent.answered_at(&raw, SystemTime::now(), &Format);
             assert_eq!(answered.journalled(), Ok(()), "the room was taken before");
             let outstanding = answered.commit(&Format, &waiter).unwrap_err();
             assert_eq!(tokens(outstanding.answered.login().unwrap().as_bytes()).0, "r1");

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use common::{Virtual, write_private};
+use common::{Answering as _, Virtual, write_private};
 use trunkline_core::provider::LoginFormat;
 use trunkline_core::provider::claude::Claude;
 use trunkline_core::provider::codex::Codex;
@@ -48,7 +48,8 @@ fn refreshed(
         other => panic!("{other:?}"),
     };
     let sent = pending.sending().unwrap();
-    let answered = sent.answered(raw.as_bytes(), SystemTime::UNIX_EPOCH + Duration::from_secs(10), &format);
+    let answered =
+        sent.answered_at(raw.as_bytes(), SystemTime::UNIX_EPOCH + Duration::from_secs(10), &format);
     meanwhile(&file);
     let committed = answered.commit(&format, &waiter).unwrap();
     (committed, fs::read_to_string(file).ok())

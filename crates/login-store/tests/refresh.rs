@@ -12,7 +12,10 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use common::{Format, Scene, Virtual, answer, begin, login_text, pending, tokens, write_private};
+use common::{
+    Answering as _, Format, Scene, Virtual, answer, begin, login_text, pending, tokens, write_private,
+};
+use trunkline_core::refresh::Unread;
 use trunkline_core::secret::Secret;
 use trunkline_login_store::fault::set_hook;
 use trunkline_login_store::{
@@ -23,7 +26,7 @@ use trunkline_login_store::{
 fn answered(scene: &Scene, waiter: &Virtual) -> Answered {
     let sent = pending(&scene.claude(), waiter).sending().unwrap();
     let raw = scene.call(&tokens(sent.text().as_bytes()).0).unwrap();
-    sent.answered(&raw, SystemTime::now(), &Format)
+    sent.answered_at(&raw, SystemTime::now(), &Format)
 }
 
 fn committed(answered: Answered, waiter: &Virtual) -> Committed {
@@ -58,7 +61,7 @@ fn the_whole_way() {
     let sent = pending.sending().unwrap();
     sent.again().unwrap();
     let raw = scene.call("r0").unwrap();
-    let answered = sent.answered(&raw, SystemTime::UNIX_EPOCH, &Format);
+    let answered = sent.answered_at(&raw, SystemTime::UNIX_EPOCH, &Format);
     assert_eq!(answered.journalled(), Ok(()));
     let expected = login_text("r1", "a1").replace("\"expiresAt\":1,", "\"expiresAt\":28800000,");
     assert_eq!(answered.login().unwrap().as_bytes(), expected.as_bytes());
@@ -93,7 +96,7 @@ fn each_phase_may_be_dropped() {
     let waiter = Virtual::new();
     pending(&scene.claude(), &waiter).abandon();
     assert!(scene.leftovers().is_empty());
-    pending(&scene.claude(), &waiter).sending().unwrap().abandon();
+    pending(&scene.claude(), &waiter).sending().map(drop).unwrap();
     assert!(scene.leftovers().is_empty());
     drop(answered(&scene, &waiter));
     assert_eq!(scene.leftovers(), [".credentials.json.trunkline-refresh"]);
@@ -187,9 +190,12 @@ fn an_answer_without_a_token_is_kept_aside() {
     let scene = Scene::new();
     let waiter = Virtual::new();
     let sent = pending(&scene.claude(), &waiter).sending().unwrap();
-    let answered = sent.answered(b"<html>", SystemTime::now(), &Format);
+    let answered = sent.answered_at(b"<html>", SystemTime::now(), &Format);
     assert!(answered.login().is_none());
-    assert!(matches!(committed(answered, &waiter), Committed::SetAside(SetAsideReason::NotAToken)));
+    assert!(matches!(
+        committed(answered, &waiter),
+        Committed::SetAside(SetAsideReason::Unread(Unread::NotAnObject))
+    ));
     assert_eq!(scene.tokens().0, "r0");
 }
 
@@ -338,7 +344,7 @@ fn an_answer_that_the_journal_does_not_take_is_written_all_the_same() {
     let waiter = Virtual::new();
     let sent = pending(&scene.claude(), &waiter).sending().unwrap();
     fs::remove_file(scene.journal()).unwrap();
-    let answered = sent.answered(&scene.call("r0").unwrap(), SystemTime::now(), &Format);
+    let answered = sent.answered_at(&scene.call("r0").unwrap(), SystemTime::now(), &Format);
     assert!(answered.journalled().is_err());
     committed(answered, &waiter);
     assert_eq!(scene.tokens().0, "r1");
@@ -351,7 +357,7 @@ fn an_answer_larger_than_the_journal_is_kept_too() {
     let sent = pending(&scene.claude(), &waiter).sending().unwrap();
     scene.call("r0").unwrap();
     let raw = answer("r1", &"a".repeat(200_000));
-    drop(sent.answered(&raw, SystemTime::now(), &Format));
+    drop(sent.answered_at(&raw, SystemTime::now(), &Format));
     assert!(matches!(scene.claude().finish(&Format, &waiter)[..], [Finished::Written(_)]));
     assert_eq!(scene.tokens(), ("r1".to_owned(), "a".repeat(200_000)));
 }
@@ -386,7 +392,7 @@ fn in_place_the_file_stays_and_a_torn_one_is_mended() {
             drop(hook);
             assert!(!scene.journal().exists());
             scene.call("r0").unwrap();
-            let answered = sent.answered(&answer("r1", longer), SystemTime::UNIX_EPOCH, &Format);
+            let answered = sent.answered_at(&answer("r1", longer), SystemTime::UNIX_EPOCH, &Format);
             let hook = failing(point, io::ErrorKind::Other);
             let outstanding = answered.commit(&Format, &waiter).unwrap_err();
             assert_eq!(outstanding.problem, WriteProblem::Write(io::ErrorKind::Other));
@@ -405,7 +411,7 @@ fn in_place_the_file_stays_and_a_torn_one_is_mended() {
             let sent = pending(&scene.claude(), &waiter).sending().unwrap();
             drop(hook);
             scene.call("r0").unwrap();
-            let answered = sent.answered(&answer("r1", longer), SystemTime::UNIX_EPOCH, &Format);
+            let answered = sent.answered_at(&answer("r1", longer), SystemTime::UNIX_EPOCH, &Format);
             let hook = failing(point, io::ErrorKind::Other);
             drop(answered.commit(&Format, &waiter).unwrap_err());
             drop(hook);
@@ -446,7 +452,7 @@ fn nothing_that_is_shown_holds_a_token() {
     shown.push(format!("{held:?}"));
     let sent = held.sending().unwrap();
     shown.push(format!("{sent:?}"));
-    let answered = sent.answered(&answer(CANARY, CANARY), SystemTime::now(), &Format);
+    let answered = sent.answered_at(&answer(CANARY, CANARY), SystemTime::now(), &Format);
     shown.push(format!("{answered:?}"));
     write_private(&scene.file(), CANARY.as_bytes());
     let outstanding = answered.commit(&Format, &waiter).unwrap_err();

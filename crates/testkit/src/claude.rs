@@ -11,6 +11,7 @@ mod turn;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -44,6 +45,9 @@ use account::AccountState;
 #[derive(Clone)]
 pub struct ClaudeApi(Arc<Mutex<State>>);
 
+/// Makes the answer to a token request of its JSON.
+type Shape = Box<dyn FnOnce(&[u8]) -> Script + Send>;
+
 struct State {
     accounts: Vec<AccountState>,
     /// Numbers requests, messages and tool calls.
@@ -54,6 +58,7 @@ struct State {
     /// Answers for the next requests with a path.
     overrides: Vec<(String, Script)>,
     refresh_gate: Option<Signal>,
+    refresh_shapes: VecDeque<Shape>,
     issued: Vec<Canary>,
     cookie: Canary,
 }
@@ -69,6 +74,7 @@ impl ClaudeApi {
             pause: None,
             overrides: Vec::new(),
             refresh_gate: None,
+            refresh_shapes: VecDeque::new(),
             issued: Vec::new(),
             cookie: Canary::with_prefix("__cf_bm=", "cookie"),
         })))
@@ -125,6 +131,12 @@ impl ClaudeApi {
     /// Token requests are carried out, but their answers wait for `signal`.
     pub fn hold_refresh(&self, signal: &Signal) {
         lock(&self.0).refresh_gate = Some(signal.clone());
+    }
+
+    /// Carries the next token request out, and answers it with what `shape` makes of the JSON of the answer, once; more of them
+    /// queue up.
+    pub fn shape_refresh(&self, shape: impl FnOnce(&[u8]) -> Script + Send + 'static) {
+        lock(&self.0).refresh_shapes.push_back(Box::new(shape));
     }
 
     /// The access token and refresh token of an account that were issued last and are still valid.

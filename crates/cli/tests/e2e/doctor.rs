@@ -170,6 +170,7 @@ no problems, no warnings
         let requests = upstream.requests();
         let [request] = requests.as_slice() else { panic!("{requests:?}") };
         assert_eq!((request.method.as_str(), request.path()), ("HEAD", "/"));
+        assert_eq!(request.headers.get("accept-encoding"), Some("identity"));
         assert_eq!(request.headers.get("authorization"), None);
         assert_eq!(request.headers.get("x-api-key"), None);
         let agent = request.headers.get("user-agent").unwrap();

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use trunkline_core::provider::claude::Claude;
 use trunkline_login_store::{
-    Begun, Cancelled, LockProtocol, LoginStore, ProviderFormat, Reason, Sent, Waiter,
+    Answer, Begun, Cancelled, LockProtocol, LoginStore, ProviderFormat, Reason, Sent, Waiter,
 };
 use trunkline_testkit::TempDir;
 use trunkline_testkit::canary::{Canary, find_leaks};
@@ -230,7 +230,9 @@ async fn a_refresh_under_way_and_what_it_leaves_when_it_dies_are_told_apart() {
     let unanswered = fs::read(&path).unwrap();
     // Looking took nothing from it: the refresh goes on.
     let raw = json!({ "access_token": "sk-ant-oat01-y", "refresh_token": "sk-ant-ort01-y" }).to_string();
-    let answered = sent.answered(raw.as_bytes(), SystemTime::now(), &ProviderFormat(&Claude));
+    let mut sent = sent;
+    sent.keep(Answer::whole(SystemTime::now(), raw.as_bytes())).unwrap();
+    let answered = sent.answered(&ProviderFormat(&Claude));
     assert_eq!(answered.journalled(), Ok(()));
     let whole = fs::read(&path).unwrap();
     answered.commit(&ProviderFormat(&Claude), &Impatient).unwrap();

@@ -74,6 +74,8 @@ mod refresh;
 #[cfg(test)]
 mod refresh_failures;
 #[cfg(test)]
+mod refresh_unread;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod refused_token;

@@ -177,3 +177,28 @@ async fn a_fixed_token_that_is_refused_passes_the_answer_on() {
     trunkline.stderr_line(|line| line.contains("unavailable: refused by the provider")).await.unwrap();
     assert!(upstream.requests().iter().all(|request| request.target != TOKEN_PATH));
 }
+
+#[tokio::test]
+async fn a_login_that_is_older_than_a_scope_is_refreshed_with_its_own() {
+    let scene = Scene::new(-60).await;
+    scene.api.next_on(TOKEN_PATH, Script::json(400, &json!({ "error": "invalid_scope" })));
+    let mut trunkline = scene.start().await;
+    let response = Protocol::Http1.send(trunkline.addr().unwrap(), &call(body())).await;
+    assert_eq!(response.status(), 200, "{}", response.text());
+    trunkline.stop().await.unwrap();
+    let scopes: Vec<String> = scene
+        .upstream
+        .requests()
+        .into_iter()
+        .filter(|request| request.target == TOKEN_PATH)
+        .map(|request| {
+            let sent: serde_json::Value = serde_json::from_slice(&request.body()).unwrap();
+            sent["scope"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let stored: serde_json::Value = serde_json::from_slice(&std::fs::read(&scene.login).unwrap()).unwrap();
+    assert!(scopes.len() == 2 && scopes[0].ends_with(" user:plugins"), "{scopes:?}");
+    assert!(!scopes[1].contains("plugins") && scopes[1].contains("user:inference"), "{scopes:?} {stored}");
+    scene.assert_written();
+    scene.assert_clean();
+}

@@ -63,6 +63,35 @@ pub enum AnswerError {
     NoToken,
 }
 
+/// Why a 2xx answer of the token endpoint gives no token. Its refresh token may be spent, so what came is kept, as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unread {
+    /// It is not in the coding that it names, or that coding is not known.
+    #[error("it is compressed in a way that could not be undone")]
+    Encoded,
+    /// It is longer than [`MAX_TOKEN_ANSWER`], or decodes to more.
+    #[error("it is longer than 1 MiB")]
+    TooLong,
+    /// The connection ended before the answer did.
+    #[error("its end is missing")]
+    Cut,
+    /// It is not a JSON object.
+    #[error("it is not a JSON object")]
+    NotAnObject,
+    /// No token in it that could be used.
+    #[error("it holds no usable token")]
+    NoToken,
+}
+
+impl From<AnswerError> for Unread {
+    fn from(error: AnswerError) -> Self {
+        match error {
+            AnswerError::NotAnObject => Self::NotAnObject,
+            AnswerError::NoToken => Self::NoToken,
+        }
+    }
+}
+
 /// How a refresh failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefreshFailure {
@@ -70,8 +99,10 @@ pub enum RefreshFailure {
     TooManyRequests(Option<Duration>),
     /// The refresh token is refused for good.
     RefusedForGood,
-    /// Another 4xx, or an answer without a usable token: something is wrong that time alone may not cure.
+    /// Another 4xx, or a redirect: something is wrong that time alone may not cure.
     Unusable,
+    /// A 2xx that no token could be read from. It is kept, since the refresh token may be spent.
+    Unread(Unread),
     /// 5xx, or no answer at all.
     Unreachable,
 }
@@ -83,6 +114,7 @@ impl RefreshFailure {
             Self::TooManyRequests(_) => "too_many_requests",
             Self::RefusedForGood => "refused",
             Self::Unusable => "unusable",
+            Self::Unread(_) => "unread",
             Self::Unreachable => "unreachable",
         }
     }
@@ -97,7 +129,8 @@ pub fn judge(
 ) -> Result<RefreshAnswer, RefreshFailure> {
     match answer.status {
         200..=299 => {
-            format.read_refresh_answer(before, answer.body, now).map_err(|_| RefreshFailure::Unusable)
+            let read = format.read_refresh_answer(before, answer.body, now);
+            read.map_err(|error| RefreshFailure::Unread(error.into()))
         }
         429 => {
             Err(RefreshFailure::TooManyRequests(answer.retry_after.and_then(|value| retry_after(value, now))))
@@ -113,6 +146,11 @@ pub fn judge(
 /// The codes with which a refresh token is refused for good, with 400 or 401 (credentials.md, the table).
 pub(crate) const REFUSING_CODES: [&str; 4] =
     ["invalid_grant", "refresh_token_expired", "refresh_token_reused", "refresh_token_invalidated"];
+
+/// Whether an answer refuses the scopes that were asked for, and nothing else: a login may be older than one of them.
+pub fn refuses_scopes(answer: &TokenAnswer<'_>) -> bool {
+    answer.status == 400 && error_code(answer.body).as_deref() == Some("invalid_scope")
+}
 
 /// The error code of an answer: `error.code`, `error.type`, `error` as a text, or `code`; the first that refuses for good,
 /// else the first there is (fact sheets: Claude section 3, Codex section 6).

@@ -174,7 +174,9 @@ impl RefreshPolicy {
             }
             RefreshFailure::TooManyRequests(Some(wait)) => wait.max(MIN_COOLDOWN),
             RefreshFailure::TooManyRequests(None) => doubled(&mut self.too_many, MINUTE, 60 * MINUTE),
-            RefreshFailure::Unusable => doubled(&mut self.unusable, 5 * MINUTE, 60 * MINUTE),
+            RefreshFailure::Unusable | RefreshFailure::Unread(_) => {
+                doubled(&mut self.unusable, 5 * MINUTE, 60 * MINUTE)
+            }
             RefreshFailure::Unreachable => doubled(&mut self.unreachable, MIN_COOLDOWN, 5 * MINUTE),
         };
         AfterFailure::Cooldown { until: self.cool_down(length, now) }

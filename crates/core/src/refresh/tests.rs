@@ -105,6 +105,7 @@ fn cooldowns_double_up_to_their_ceilings() {
     for (failure, waits) in [
         (RefreshFailure::TooManyRequests(None), vec![60, 120, 240, 480, 960, 1_920, 3_600, 3_600]),
         (RefreshFailure::Unusable, vec![300, 600, 1_200, 2_400, 3_600, 3_600]),
+        (RefreshFailure::Unread(Unread::Cut), vec![300, 600, 1_200, 2_400, 3_600, 3_600]),
         (RefreshFailure::Unreachable, vec![5, 10, 20, 40, 80, 160, 300, 300]),
         (RefreshFailure::TooManyRequests(Some(Duration::from_secs(77))), vec![77, 77]),
         (RefreshFailure::TooManyRequests(Some(Duration::ZERO)), vec![5, 5]),
@@ -230,7 +231,7 @@ fn judged(format: &dyn LoginFormat, status: u16, retry_after: Option<&str>, body
 
 #[test]
 fn every_row_of_the_table() {
-    use RefreshFailure::{RefusedForGood, TooManyRequests, Unreachable, Unusable};
+    use RefreshFailure::{RefusedForGood, TooManyRequests, Unreachable, Unread, Unusable};
     let (claude, codex): (&dyn LoginFormat, &dyn LoginFormat) = (&Claude, &Codex);
     let date = httpdate::fmt_http_date(at(90));
     for format in [claude, codex] {
@@ -270,7 +271,12 @@ fn every_row_of_the_table() {
             (200, r#"{"access_token":7}"#),
             (200, r#"{"access_token":"a\nb"}"#),
         ] {
-            assert_eq!(judge(status, None, body), Unusable, "{status} {body}");
+            let expected = match (status, body) {
+                (200, "" | "[]") => Unread(super::Unread::NotAnObject),
+                (200, _) => Unread(super::Unread::NoToken),
+                _ => Unusable,
+            };
+            assert_eq!(judge(status, None, body), expected, "{status} {body}");
         }
         for status in [500, 502, 503, 529, 599] {
             assert_eq!(judge(status, Some("30"), r#"{"error":"invalid_grant"}"#), Unreachable);
@@ -278,8 +284,12 @@ fn every_row_of_the_table() {
     }
     assert_eq!(judged(claude, 401, None, "{}"), Unusable);
     assert_eq!(judged(codex, 401, None, "{}"), RefusedForGood, "any 401 of Codex");
-    let labels = [TooManyRequests(None), RefusedForGood, Unusable, Unreachable].map(RefreshFailure::label);
-    assert_eq!(labels, ["too_many_requests", "refused", "unusable", "unreachable"]);
+    let unread = Unread(super::Unread::Cut);
+    let all = [TooManyRequests(None), RefusedForGood, Unusable, unread, Unreachable];
+    assert_eq!(
+        all.map(RefreshFailure::label),
+        ["too_many_requests", "refused", "unusable", "unread", "unreachable"]
+    );
 }
 
 proptest! {

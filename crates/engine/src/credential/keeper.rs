@@ -22,8 +22,7 @@ use trunkline_core::provider::{Authorization, Profile, Provider};
 use trunkline_core::refresh::{RefreshKind, RefreshPolicy};
 use trunkline_core::secret::{Secret, TokenDigest};
 use trunkline_login_store::{
-    Committed, Finished, LoginStore, LoginText, ProviderFormat, ReadError, UNAVAILABLE_POLL,
-    WriteOutstanding, fault,
+    Committed, Finished, LoginStore, LoginText, ReadError, UNAVAILABLE_POLL, WriteOutstanding, fault,
 };
 
 use self::limits::{DISABLED, Limits, PollEnd};
@@ -34,6 +33,7 @@ use super::live::{Held, LiveCredential, Ways};
 use super::probe::{self, Checked};
 use super::refresh::{End, Heart, Job, blocking, report};
 use super::source::CredentialSource;
+use super::token_answer::TokenFormat;
 use super::told::Message;
 use super::waiter::Waits;
 
@@ -200,7 +200,7 @@ impl Keeper {
         let is_due = live.upgrade().is_some_and(|live| live.ways.load().is_some())
             && self.next_start(SystemTime::now()).is_some_and(|(_, at)| at <= SystemTime::now());
         if let Some(store) = self.store.clone().filter(|_| !is_due) {
-            let (format, waits) = (ProviderFormat(self.provider), self.waits.clone());
+            let (format, waits) = (TokenFormat(self.provider), self.waits.clone());
             self.work.spawn(async move {
                 Done::Finished(blocking(move || store.finish(&format, &waits)).await.unwrap_or_default())
             });
@@ -288,7 +288,7 @@ impl Keeper {
             && outstanding.try_at <= Instant::now()
             && let Some(write) = outstanding.write.take()
         {
-            let (format, waits) = (ProviderFormat(self.provider), self.waits.clone());
+            let (format, waits) = (TokenFormat(self.provider), self.waits.clone());
             self.work.spawn(async move {
                 let written = blocking(move || write.answered.commit(&format, &waits)).await;
                 Done::Written(written.ok())
@@ -334,7 +334,7 @@ impl Keeper {
             self.looks_again = true;
             return;
         }
-        let (format, waits) = (ProviderFormat(self.provider), self.waits.clone());
+        let (format, waits) = (TokenFormat(self.provider), self.waits.clone());
         self.work.spawn(async move {
             let read = blocking(move || store.read_patiently(&format, &waits)).await;
             Done::Read(read.unwrap_or(Err(ReadError::Io(std::io::ErrorKind::Other))))
@@ -556,7 +556,7 @@ impl Keeper {
         };
         if let Some(Outstanding { write, .. }) = &self.outstanding {
             // The new token is not in there yet: what is, is spent.
-            let format = ProviderFormat(self.provider);
+            let format = TokenFormat(self.provider);
             if write.as_ref().is_none_or(|write| write.answered.is_newer_than(&text, &format)) {
                 return leave_alone();
             }

@@ -9,20 +9,24 @@ use http::Method;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use trunkline_core::login::Login;
 use trunkline_core::provider::Provider;
 use trunkline_core::refresh::{
-    CALL_LASTS, RefreshFailure, RefreshKind, TokenAnswer, is_settled_after_failure, judge,
+    CALL_LASTS, RefreshAnswer, RefreshFailure, RefreshKind, TokenAnswer, Unread, is_settled_after_failure,
+    judge, refuses_scopes,
 };
+use trunkline_core::secret::Secret;
 use trunkline_login_store::{
-    BeginError, Begun, Committed, Finished, HEARTBEAT, Heartbeat, LoginStore, Pending, ProviderFormat,
+    Answer, AnswerEnd, BeginError, Begun, Committed, Finished, HEARTBEAT, Heartbeat, LoginStore, Pending,
     ReadError, Reason, Sent, WriteOutstanding, fault,
 };
 
 use super::call::{Calls, call};
 use super::live::Ways;
+use super::token_answer::{TokenFormat, read};
 use super::waiter::Waits;
-use crate::own_request::{OwnAnswer, OwnError, OwnRequest, Stage, connect, send_over};
+use crate::own_request::{BodyEnd, CameBack, OwnAnswer, OwnError, OwnRequest, Stage, connect, send_over};
 
 /// What a refresh needs.
 pub(super) struct Job {
@@ -66,6 +70,12 @@ impl End {
             Self::Failed(RefreshFailure::Unusable) => {
                 Some("the provider answered without a token; it is tried again".into())
             }
+            Self::Failed(RefreshFailure::Unread(why)) => Some(
+                format!(
+                    "no token could be read from the provider's answer: {why}; it is kept, and tried again"
+                )
+                .into(),
+            ),
             Self::Failed(RefreshFailure::Unreachable) => {
                 Some("the provider did not answer; it is tried again".into())
             }
@@ -88,12 +98,8 @@ impl Job {
             RefreshKind::Proactive => Reason::Proactive,
             RefreshKind::Forced => Reason::Forced { failed: self.login.access_token.clone() },
         };
-        let (store, format, waits, tag) = (
-            self.store.clone(),
-            ProviderFormat(self.provider),
-            self.waits.clone(),
-            Arc::clone(&self.ways.tag),
-        );
+        let (store, format, waits, tag) =
+            (self.store.clone(), TokenFormat(self.provider), self.waits.clone(), Arc::clone(&self.ways.tag));
         let begun =
             blocking(move || store.begin(&format, &reason, &waits, &mut |finished| report(&tag, finished)));
         let pending = match begun.await {
@@ -124,7 +130,7 @@ impl Job {
     async fn exchange(self, pending: Pending) -> End {
         let _heart = Heart::beat(pending.heartbeat());
         let Ok(login) = self.provider.read_login(pending.text().as_bytes()) else { return End::NoLogin };
-        let Some(request) = self.request(&login) else {
+        let Some((request, with_own_scopes)) = self.requests(&login) else {
             return End::NoLogin;
         };
         fault::pass("call.before");
@@ -133,74 +139,67 @@ impl Job {
             Ok(Err(lost)) => return End::LockedOut(lost.to_string()),
             Err(died) => return End::LockedOut(died),
         };
-        let mut endpoint = Endpoint { job: &self, request: &request, sent: Some(sent) };
+        let mut endpoint =
+            Endpoint { job: &self, login: &login, request, with_own_scopes, sent: Some(sent), partly: None };
         let called = call(&mut endpoint).await;
-        let (answer, sent) = match (called, endpoint.sent) {
-            (Ok(answer), Some(sent)) => (answer, sent),
-            (Err(why), _) => return End::LockedOut(why),
-            (Ok(_), None) => return End::Failed(RefreshFailure::Unreachable),
+        let Endpoint { sent, partly, .. } = endpoint;
+        let Some(sent) = sent else { return End::LockedOut("an internal error".to_owned()) };
+        // Of an answer that was cut, a part may have been read; it counts if the repeated call gave nothing better.
+        let (failure, lost) = match (called, partly) {
+            (Ok(Some(Called::Renewed(renewed))), _) | (_, Some(renewed)) => {
+                return self.keep(sent, renewed.login).await;
+            }
+            (Ok(Some(Called::Unread(why))), None) => (RefreshFailure::Unread(why), None),
+            (Ok(Some(Called::Refused(answer))), None) => {
+                let judged = judge(self.provider, &login, &token_answer(&answer), SystemTime::now());
+                // A judgement of a refusal is no token.
+                (judged.err().unwrap_or(RefreshFailure::Unusable), None)
+            }
+            (Ok(None), None) => (RefreshFailure::Unreachable, None),
+            (Err(lost), None) => (RefreshFailure::Unreachable, Some(lost)),
         };
-        let received = SystemTime::now();
-        let judged = match &answer {
-            None => Err(RefreshFailure::Unreachable),
-            Some(answer) => judge(self.provider, &login, &token_answer(answer), received),
-        };
-        match (judged, answer) {
-            (Ok(renewed), Some(answer)) => self.keep(sent, answer.body, received, renewed.login).await,
-            (Err(failure), _) => self.give_up(sent, &login, failure).await,
-            // A judgement is of an answer.
-            (Ok(_), None) => End::Failed(RefreshFailure::Unreachable),
-        }
+        self.give_up(sent, &login, failure, lost).await
     }
 
     /// One try. From the connection on, it is not abandoned before [`CALL_LASTS`].
-    async fn try_call(&self, request: &OwnRequest) -> Result<OwnAnswer, OwnError> {
+    async fn try_call(&self, request: &OwnRequest) -> Result<CameBack, OwnError> {
         let (upstream, user_agent) = (&self.ways.token, &self.ways.user_agent);
         let sent = async {
             let connection = connect(upstream).await?;
             fault::pass("call.connected");
-            let sending = send_over(connection, upstream, user_agent, request, |stage| {
+            let until = Some(Instant::now() + CALL_LASTS);
+            send_over(connection, upstream, user_agent, request, until, |stage| {
                 fault::pass(match stage {
                     Stage::Sent => "call.sent",
                     Stage::Head => "call.head",
                     Stage::Body => "call.body",
                 });
-            });
-            match tokio::time::timeout(CALL_LASTS, sending).await {
-                Ok(answer) => answer,
-                Err(_) => Err(OwnError::NoAnswer("it took too long".to_owned())),
-            }
+            })
+            .await
         };
         sent.await.inspect_err(|error| {
             tracing::debug!(credential = &*self.ways.tag, %error, "the token endpoint did not answer");
         })
     }
 
-    fn request(&self, login: &Login) -> Option<OwnRequest> {
+    /// The request, and the one to make instead if its scopes are refused.
+    fn requests(&self, login: &Login) -> Option<(OwnRequest, Option<OwnRequest>)> {
         let request = self.provider.refresh_request(login, self.kind)?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(request.content_type));
-        Some(OwnRequest {
+        let with = |body: &Secret| OwnRequest {
             method: Method::POST,
             path: None,
-            headers,
-            body: Bytes::copy_from_slice(request.body.expose().as_bytes()),
-        })
+            headers: headers.clone(),
+            body: Bytes::copy_from_slice(body.expose().as_bytes()),
+        };
+        Some((with(&request.body), request.with_own_scopes.as_ref().map(with)))
     }
 
-    /// The answer is in the journal first, then in use, then in the file.
-    async fn keep(self, sent: Sent, raw: Bytes, received: SystemTime, login: Login) -> End {
-        let format = ProviderFormat(self.provider);
-        let answered = match blocking(move || sent.answered(&raw, received, &format)).await {
-            Ok(answered) => answered,
-            Err(died) => return End::LockedOut(died),
-        };
-        if let Err(problem) = answered.journalled() {
-            tracing::warn!(
-                credential = &*self.ways.tag,
-                "the answer to a refresh is in memory only, until it is written: {problem}"
-            );
-        }
+    /// The answer is in the journal; now it is in use, and then in the file.
+    async fn keep(self, sent: Sent, login: Login) -> End {
+        let format = TokenFormat(self.provider);
+        let answered = sent.answered(&format);
         fault::pass("renewed.telling");
         // Whoever keeps the credential is there until this ends.
         let _ = self.renewed.send(login);
@@ -222,48 +221,135 @@ impl Job {
         }
     }
 
-    async fn give_up(self, sent: Sent, login: &Login, failure: RefreshFailure) -> End {
-        let (store, format, waits) = (self.store.clone(), ProviderFormat(self.provider), self.waits.clone());
+    /// `lost`: why the call could not be repeated.
+    async fn give_up(self, sent: Sent, login: &Login, failure: RefreshFailure, lost: Option<String>) -> End {
+        let (store, format, waits) = (self.store.clone(), TokenFormat(self.provider), self.waits.clone());
         let read = blocking(move || {
-            sent.abandon();
-            store.read_patiently(&format, &waits)
+            let unread = sent.give_up(&format);
+            (unread, store.read_patiently(&format, &waits))
         });
+        let (unread, read) = match read.await {
+            Ok((unread, read)) => (unread, read.ok()),
+            Err(_) => (None, None),
+        };
+        if let Some(why) = unread {
+            tracing::error!(
+                credential = &*self.ways.tag,
+                why = %why,
+                "the token endpoint answered, and no token can be read from its answer; it is kept beside the journal's place, and read again at every start; \"trunkline doctor\" says where"
+            );
+        }
         // Another process may have succeeded where we failed.
-        if let Ok(Ok(text)) = read.await
+        if let Some(text) = read
             && let Ok(read) = self.provider.read_login(text.as_bytes())
             && is_settled_after_failure(&read, self.kind, login, SystemTime::now())
         {
             return End::Needless(read);
         }
-        End::Failed(failure)
+        match (lost, failure, unread) {
+            (Some(lost), ..) => End::LockedOut(lost),
+            // Without an answer to the repeated call, the first one is what there is.
+            (None, RefreshFailure::Unreachable, Some(why)) => End::Failed(RefreshFailure::Unread(why)),
+            (None, failure, _) => End::Failed(failure),
+        }
     }
+}
+
+/// What the token endpoint came back with.
+enum Called {
+    /// A token, which is in the journal.
+    Renewed(Box<RefreshAnswer>),
+    /// Success, but no token can be read from it. It is in the journal.
+    Unread(Unread),
+    /// Anything but success.
+    Refused(OwnAnswer),
 }
 
 /// The token endpoint, for [`call`].
 struct Endpoint<'a> {
     job: &'a Job,
-    request: &'a OwnRequest,
-    /// `None` only while it is asked, or once the locks are lost.
+    login: &'a Login,
+    request: OwnRequest,
+    /// What is sent instead once the scopes of the request have been refused.
+    with_own_scopes: Option<OwnRequest>,
+    /// `None` only while something is done with it.
     sent: Option<Sent>,
+    /// What could be read of an answer that was cut before its refresh token.
+    partly: Option<Box<RefreshAnswer>>,
+}
+
+impl Endpoint<'_> {
+    /// Puts an answer into the journal, before anything else is done with it.
+    async fn record(&mut self, answer: Answer) {
+        let Some(mut sent) = self.sent.take() else { return };
+        let recorded = blocking(move || {
+            let recorded = sent.keep(answer);
+            (sent, recorded)
+        });
+        let Ok((sent, recorded)) = recorded.await else { return };
+        self.sent = Some(sent);
+        if let Err(problem) = recorded {
+            tracing::warn!(
+                credential = &*self.job.ways.tag,
+                "the answer to a refresh is in memory only, until it is written: {problem}"
+            );
+        }
+    }
 }
 
 impl Calls for Endpoint<'_> {
-    type Answer = OwnAnswer;
+    type Answer = Called;
 
-    async fn try_once(&mut self) -> Result<OwnAnswer, OwnError> {
-        self.job.try_call(self.request).await
+    async fn try_once(&mut self) -> Result<Called, OwnError> {
+        let mut came = self.job.try_call(&self.request).await?;
+        if !came.status.is_success() {
+            let answer = came.read()?;
+            if self.with_own_scopes.is_none() || !refuses_scopes(&token_answer(&answer)) {
+                return Ok(Called::Refused(answer));
+            }
+            if let Err(lost) = self.may_repeat().await {
+                return Err(OwnError::NoAnswer(lost));
+            }
+            if let Some(request) = self.with_own_scopes.take() {
+                self.request = request;
+            }
+            came = self.job.try_call(&self.request).await?;
+            if !came.status.is_success() {
+                return came.read().map(Called::Refused);
+            }
+        }
+        // The token that was sent is spent.
+        let end = match &came.end {
+            BodyEnd::Whole => AnswerEnd::Whole,
+            BodyEnd::Cut(_) => AnswerEnd::Cut,
+            BodyEnd::TooLong => AnswerEnd::TooLong,
+        };
+        if end == AnswerEnd::Cut && came.body.is_empty() {
+            return Err(OwnError::NoAnswer("the answer ended behind its head".to_owned()));
+        }
+        let answer = Answer::new(SystemTime::now(), &came.body, &came.encoding(), end);
+        self.record(answer.clone()).await;
+        let renewed = read(self.job.provider, self.login, &answer).map(Box::new);
+        match (renewed, end) {
+            (Ok(renewed), AnswerEnd::Cut) if renewed.login.refresh_token == self.login.refresh_token => {
+                self.partly = Some(renewed);
+                Err(OwnError::NoAnswer("the answer was cut".to_owned()))
+            }
+            (Ok(renewed), _) => Ok(Called::Renewed(renewed)),
+            (Err(_), AnswerEnd::Cut) => Err(OwnError::NoAnswer("the answer was cut".to_owned())),
+            (Err(why), _) => Ok(Called::Unread(why)),
+        }
     }
 
     async fn may_repeat(&mut self) -> Result<(), String> {
-        let Some(sent) = self.sent.take() else { return Err(String::new()) };
-        match blocking(move || sent.again().map(|()| sent)).await {
-            Ok(Ok(sent)) => {
-                self.sent = Some(sent);
-                Ok(())
-            }
-            Ok(Err(lost)) => Err(lost.to_string()),
-            Err(died) => Err(died),
-        }
+        let Some(sent) = self.sent.take() else { return Err("an internal error".to_owned()) };
+        let (sent, is_ours) = blocking(move || {
+            let is_ours = sent.again();
+            (sent, is_ours)
+        })
+        .await?;
+        self.sent = Some(sent);
+        is_ours.map_err(|lost| lost.to_string())
     }
 }
 
@@ -286,6 +372,13 @@ pub(super) fn report(tag: &str, finished: &Finished) {
         }
         Finished::SetAside(reason) => {
             tracing::warn!(credential = tag, "the journal of an earlier refresh is kept aside: {reason}");
+        }
+        Finished::Unread(why) => {
+            tracing::warn!(
+                credential = tag,
+                why = %why,
+                "no token can be read from the answer to an earlier refresh, which is still kept; \"trunkline doctor\" says where"
+            );
         }
         Finished::Outstanding(outstanding) => {
             tracing::warn!(credential = tag, "{}", outstanding.problem);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{DATE, HOST, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, DATE, HOST, HeaderValue, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response};
 use http_body_util::Empty;
@@ -232,6 +232,7 @@ async fn ask(
     *request.method_mut() = Method::HEAD;
     *request.uri_mut() = target;
     request.headers_mut().insert(USER_AGENT, agent);
+    request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let stream = TokioIo::new(stream);
     if is_http2 {
         let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream)

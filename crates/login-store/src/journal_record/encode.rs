@@ -4,7 +4,10 @@ use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
-use super::{ANSWER, HEAD, IMAGE, LockMark, MAGIC, REQUEST, Request, WRITE_LOCK, checksum};
+use super::{
+    ANSWER, Answer, AnswerEnd, HEAD, IMAGE, LockMark, MAGIC, RAW_ANSWER, REQUEST, Request, WRITE_LOCK,
+    checksum,
+};
 
 /// A record's bytes, and the zeros that end the journal behind it.
 pub(crate) fn encode_request(request: &Request) -> Zeroizing<Vec<u8>> {
@@ -20,11 +23,24 @@ pub(crate) fn encode_request(request: &Request) -> Zeroizing<Vec<u8>> {
 }
 
 /// See [`encode_request`].
-pub(crate) fn encode_answer(received: SystemTime, raw: &[u8]) -> Zeroizing<Vec<u8>> {
-    let mut payload = Zeroizing::new(Vec::with_capacity(12 + raw.len()));
-    put_time(&mut payload, received);
+pub(crate) fn encode_answer(answer: &Answer) -> Zeroizing<Vec<u8>> {
+    let Answer { received, raw, encoding, end } = answer;
+    let mut payload = Zeroizing::new(Vec::with_capacity(14 + encoding.len() + raw.len()));
+    put_time(&mut payload, *received);
+    if answer.is_plain() {
+        payload.extend_from_slice(raw);
+        return frame(ANSWER, &payload);
+    }
+    payload.push(match end {
+        AnswerEnd::Whole => 0,
+        AnswerEnd::Cut => 1,
+        AnswerEnd::TooLong => 2,
+    });
+    // It was cut to far less when the answer was made.
+    payload.push(u8::try_from(encoding.len()).unwrap_or(u8::MAX));
+    payload.extend_from_slice(encoding.as_bytes());
     payload.extend_from_slice(raw);
-    frame(ANSWER, &payload)
+    frame(RAW_ANSWER, &payload)
 }
 
 /// The records for a try to write the login file. See [`encode_request`].

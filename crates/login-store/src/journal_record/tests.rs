@@ -26,7 +26,7 @@ type Try = (Option<LockMark>, Option<(Vec<u8>, Vec<u8>)>);
 #[derive(Debug, Clone)]
 struct Journal {
     request: Request,
-    answer: Option<(SystemTime, Vec<u8>)>,
+    answers: Vec<Answer>,
     attempt: Option<Try>,
 }
 
@@ -34,11 +34,17 @@ fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 0..most)
 }
 
+fn answers() -> impl Strategy<Value = Answer> {
+    let ends = prop::sample::select(vec![AnswerEnd::Whole, AnswerEnd::Cut, AnswerEnd::TooLong]);
+    (times(), bytes(1_500), "[a-z, ]{0,8}", ends)
+        .prop_map(|(received, raw, encoding, end)| Answer::new(received, &raw, &encoding, end))
+}
+
 fn journals() -> impl Strategy<Value = Journal> {
     let images = proptest::option::of((bytes(200), bytes(200)));
     let attempt = proptest::option::of((proptest::option::of(marks()), images));
-    (requests(), proptest::option::of((times(), bytes(2_000))), attempt)
-        .prop_map(|(request, answer, attempt)| Journal { request, answer, attempt })
+    (requests(), proptest::collection::vec(answers(), 0..=MAX_ANSWERS), attempt)
+        .prop_map(|(request, answers, attempt)| Journal { request, answers, attempt })
 }
 
 impl Journal {
@@ -50,29 +56,27 @@ impl Journal {
             at + record.len() - HEAD
         };
         let mut end = put(0, &encode_request(&self.request));
-        if let Some((received, raw)) = &self.answer {
-            end = put(end, &encode_answer(*received, raw));
-            if let Some((lock, image)) = &self.attempt {
-                let image = image.as_ref().map(|(old, new)| [old.as_slice(), new.as_slice()]);
-                put(end, &encode_try(lock.as_ref(), image));
-            }
+        for answer in &self.answers {
+            end = put(end, &encode_answer(answer));
+        }
+        if let (Some((lock, image)), false) = (&self.attempt, self.answers.is_empty()) {
+            let image = image.as_ref().map(|(old, new)| [old.as_slice(), new.as_slice()]);
+            put(end, &encode_try(lock.as_ref(), image));
         }
         file
     }
 
     /// Whether what was read is right: what matters is there, and what belongs to a try is right or missing.
     fn agrees(&self, read: &Contents) -> bool {
-        let answer = self
-            .answer
-            .as_ref()
-            .map(|(received, raw)| Answer { received: *received, raw: raw.clone().into() });
-        let (lock, image) = match (&self.answer, &self.attempt) {
-            (Some(_), Some((lock, image))) => (lock.clone(), image.clone()),
+        let (lock, image) = match (self.answers.is_empty(), &self.attempt) {
+            (false, Some((lock, image))) => (lock.clone(), image.clone()),
             _ => (None, None),
         };
         let image = image.map(|(old, new)| Image { old: old.into(), new: new.into() });
         read.request == self.request
-            && read.answer == answer
+            // Damage to the second costs that alone.
+            && self.answers.starts_with(&read.answers)
+            && (!read.answers.is_empty() || self.answers.is_empty())
             && (read.write_lock.is_none() || read.write_lock == lock)
             && (read.image.is_none() || read.image == image)
     }
@@ -85,7 +89,8 @@ proptest! {
     fn what_is_written_is_read(journal in journals()) {
         let read = parse(&journal.write()).unwrap();
         prop_assert!(journal.agrees(&read));
-        let attempt = journal.answer.and(journal.attempt).unwrap_or_default();
+        prop_assert_eq!(&read.answers, &journal.answers);
+        let attempt = journal.attempt.filter(|_| !journal.answers.is_empty()).unwrap_or_default();
         prop_assert_eq!(read.write_lock.is_some(), attempt.0.is_some());
         prop_assert_eq!(read.image.is_some(), attempt.1.is_some());
     }
@@ -135,7 +140,7 @@ proptest! {
 fn every_single_cut_and_flip_of_one() {
     let journal = Journal {
         request: Request { at: SystemTime::UNIX_EPOCH, sent: TokenHash([7; 32]), locks: Vec::new() },
-        answer: Some((SystemTime::UNIX_EPOCH, b"{\"access_token\":\"a\"}".to_vec())),
+        answers: vec![Answer::whole(SystemTime::UNIX_EPOCH, b"{\"access_token\":\"a\"}")],
         attempt: None,
     };
     let file = journal.write();
@@ -150,10 +155,25 @@ fn every_single_cut_and_flip_of_one() {
 }
 
 #[test]
+fn an_answer_is_kept_up_to_its_bound_and_found_again() {
+    let at = SystemTime::UNIX_EPOCH;
+    let long = Answer::new(at, &vec![7; MAX_ANSWER + 1], " br ", AnswerEnd::Whole);
+    assert_eq!((long.raw().len(), long.encoding(), long.end()), (MAX_ANSWER, "br", AnswerEnd::TooLong));
+    let odd = Answer::new(at, b"x", &"gz\nip".repeat(100), AnswerEnd::Cut);
+    assert_eq!((odd.encoding().len(), odd.encoding().contains('\n')), (MAX_ENCODING, false));
+    for answer in [Answer::whole(at, b"plain"), Answer::new(at, b"other", "gzip", AnswerEnd::Cut)] {
+        let request = Request { at, sent: TokenHash([7; 32]), locks: Vec::new() };
+        let file = Journal { request, answers: vec![answer.clone()], attempt: None }.write();
+        let (before, length) = place_of_answer(&file).unwrap();
+        assert_eq!(&file[before..before + length], answer.raw());
+    }
+}
+
+#[test]
 fn debug_shows_no_token() {
     let journal = Journal {
         request: Request { at: SystemTime::UNIX_EPOCH, sent: TokenHash([7; 32]), locks: Vec::new() },
-        answer: Some((SystemTime::UNIX_EPOCH, b"canary".to_vec())),
+        answers: vec![Answer::new(SystemTime::UNIX_EPOCH, b"canary", "gzip", AnswerEnd::Cut)],
         attempt: Some((None, Some((b"canary".to_vec(), b"canary".to_vec())))),
     };
     let shown = format!("{:?}", parse(&journal.write()).unwrap());

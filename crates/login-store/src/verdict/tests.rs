@@ -6,7 +6,7 @@ use trunkline_core::json_edit::Edit;
 use trunkline_core::secret::Secret;
 
 use super::*;
-use crate::format::{AnswerEdits, NotALogin, NotAToken, Reason};
+use crate::format::{NotALogin, Reason};
 
 /// Logins `{"r":…}`; answers `TOKEN`, or `-` for one that keeps the refresh token, or nothing usable.
 struct Format;
@@ -25,11 +25,11 @@ impl StoreFormat for Format {
         false
     }
 
-    fn answer(&self, raw: &[u8], _: SystemTime) -> Result<AnswerEdits, NotAToken> {
-        let raw = std::str::from_utf8(raw).map_err(|_| NotAToken)?;
+    fn answer(&self, answer: &Answer) -> Result<AnswerEdits, Unread> {
+        let raw = std::str::from_utf8(answer.raw()).map_err(|_| Unread::NoToken)?;
         let mut edits = vec![Edit::new(&["a"], "access")];
         if raw.is_empty() {
-            return Err(NotAToken);
+            return Err(Unread::NoToken);
         }
         let refresh_token = (raw != "-").then(|| Secret::new(raw));
         if refresh_token.is_some() {
@@ -40,10 +40,10 @@ impl StoreFormat for Format {
 }
 
 fn verdict(found: Result<&str, ReadError>, answer: &str, image: Option<[&str; 2]>) -> Verdict {
-    let answer = Answer { received: SystemTime::UNIX_EPOCH, raw: answer.as_bytes().to_vec().into() };
+    let answers = [Answer::whole(SystemTime::UNIX_EPOCH, answer.as_bytes())];
     let image = image
         .map(|[old, new]| Image { old: old.as_bytes().to_vec().into(), new: new.as_bytes().to_vec().into() });
-    decide(&Format, found.map(text), TokenHash::of(&Secret::new("sent")), &answer, image.as_ref())
+    decide(&Format, found.map(text), TokenHash::of(&Secret::new("sent")), &answers, image.as_ref())
 }
 
 fn text(text: &str) -> LoginText {
@@ -74,7 +74,7 @@ fn as_the_specification_has_it() {
     assert_eq!(verdict(Ok(r#"{"r":"other"}"#), "-", None), aside(SetAsideReason::OtherLogin));
     assert_eq!(verdict(Ok(r#"{"r":"key"}"#), "key", None), aside(SetAsideReason::OtherLogin));
     assert_eq!(verdict(Err(ReadError::Missing), "new", None), aside(SetAsideReason::NoLogin));
-    assert_eq!(verdict(Ok(r#"{"r":"sent"}"#), "", None), aside(SetAsideReason::NotAToken));
+    assert_eq!(verdict(Ok(r#"{"r":"sent"}"#), "", None), aside(SetAsideReason::Unread(Unread::NoToken)));
     assert_eq!(verdict(Ok("[]"), "new", None), aside(SetAsideReason::OtherLogin));
     for error in [ReadError::NoPermission, ReadError::Empty, ReadError::NotText, ReadError::TooLarge] {
         assert_eq!(verdict(Err(error), "new", None), Verdict::Wait(Unclear::Read(error)));

@@ -11,12 +11,32 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use trunkline_core::json_edit::Edit;
+use trunkline_core::refresh::{Unread, closed};
 use trunkline_core::secret::Secret;
 use trunkline_login_store::{
-    AnswerEdits, Begun, Cancelled, Finished, Keychain, KeychainItem, KeychainProblem, LockProtocol,
-    LoginStore, LoginText, NotALogin, NotAToken, Reason, StoreFormat, Stored, Waiter,
+    Answer, AnswerEdits, AnswerEnd, Answered, Begun, Cancelled, Finished, Keychain, KeychainItem,
+    KeychainProblem, LockProtocol, LoginStore, LoginText, NotALogin, Reason, Sent, StoreFormat, Stored,
+    Waiter,
 };
 use trunkline_testkit::tmp::TempDir;
+
+thread_local! {
+    /// Whether the version that reads answers knows the coding `reversed`.
+    pub static READS_REVERSED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The usual way of an answer: it comes whole, is kept, and can be read.
+pub trait Answering {
+    fn answered_at(self, raw: &[u8], received: SystemTime, format: &dyn StoreFormat) -> Answered;
+}
+
+impl Answering for Sent {
+    fn answered_at(mut self, raw: &[u8], received: SystemTime, format: &dyn StoreFormat) -> Answered {
+        // Told by what comes of it.
+        let _ = self.keep(Answer::whole(received, raw));
+        self.answered(format)
+    }
+}
 
 /// Logins in the shape of Claude's.
 pub struct Format;
@@ -49,14 +69,23 @@ impl StoreFormat for Format {
         }
     }
 
-    fn answer(&self, raw: &[u8], received: SystemTime) -> Result<AnswerEdits, NotAToken> {
-        let raw: Value = serde_json::from_slice(raw).map_err(|_| NotAToken)?;
-        let access = raw["access_token"].as_str().ok_or(NotAToken)?;
+    fn answer(&self, answer: &Answer) -> Result<AnswerEdits, Unread> {
+        // What is encoded is unreadable to this version, except for one that it has learnt.
+        let received = answer.received();
+        let text = match answer.encoding() {
+            "" => answer.raw().to_vec(),
+            "reversed" if READS_REVERSED.get() => answer.raw().iter().rev().copied().collect(),
+            _ => return Err(Unread::Encoded),
+        };
+        let text =
+            if answer.end() == AnswerEnd::Whole { text } else { closed(&text).ok_or(Unread::Cut)?.to_vec() };
+        let raw: Value = serde_json::from_slice(&text).map_err(|_| Unread::NotAnObject)?;
+        let access = raw["access_token"].as_str().ok_or(Unread::NoToken)?;
         let expires = received + Duration::from_secs(raw["expires_in"].as_u64().unwrap_or(3600));
-        let millis = expires.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| NotAToken)?.as_millis();
+        let millis = expires.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| Unread::NoToken)?.as_millis();
         let mut edits = vec![
             Edit::new(&["claudeAiOauth", "accessToken"], access),
-            Edit::new(&["claudeAiOauth", "expiresAt"], u64::try_from(millis).map_err(|_| NotAToken)?),
+            Edit::new(&["claudeAiOauth", "expiresAt"], u64::try_from(millis).map_err(|_| Unread::NoToken)?),
         ];
         let refresh_token = raw["refresh_token"].as_str().map(Secret::new);
         if let Some(token) = &refresh_token {

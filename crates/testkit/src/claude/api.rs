@@ -149,7 +149,10 @@ impl State {
             self.plain(400, &refused("invalid_request", "grant_type and client_id are required"))
         } else {
             match self.rotate(body["refresh_token"].as_str().unwrap_or_default()) {
-                Some(tokens) => self.plain(200, &tokens),
+                Some(tokens) => match self.refresh_shapes.pop_front() {
+                    Some(shape) => shape(tokens.to_string().as_bytes()),
+                    None => self.plain(200, &tokens),
+                },
                 None => self.plain(400, &refused("invalid_grant", "Refresh token not found or invalid")),
             }
         };

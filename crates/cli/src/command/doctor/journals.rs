@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use trunkline_login_store::{Inspection, JournalState};
+use std::time::SystemTime;
+
+use trunkline_login_store::{Inspection, JournalState, UnreadJournal};
 
 use super::finding::Finding;
 use super::flock::Flock;
@@ -11,7 +13,7 @@ use super::words;
 const CHECK: &str = "login.journal";
 
 /// A finding for each journal. `flock`: who has a file locked, as whoever refreshes has its journal.
-pub(super) fn findings(disk: &Inspection, flock: impl Fn(&Path) -> Flock) -> Vec<Finding> {
+pub(super) fn findings(disk: &Inspection, flock: impl Fn(&Path) -> Flock, now: SystemTime) -> Vec<Finding> {
     let mut findings: Vec<_> = disk
         .journals
         .iter()
@@ -27,7 +29,35 @@ pub(super) fn findings(disk: &Inspection, flock: impl Fn(&Path) -> Flock) -> Vec
             "if the login works, remove it: it holds tokens",
         )
     }));
+    findings.extend(disk.unread.iter().map(|unread| of_unread(unread, now)));
     findings
+}
+
+/// An answer that no token could be read from. A later version may read it, and so may a person.
+fn of_unread(unread: &UnreadJournal, now: SystemTime) -> Finding {
+    let path = unread.path.display();
+    let Some((received, [before, length])) = unread.answer else {
+        return Finding::warning(
+            CHECK,
+            format!("{path} should hold an answer of the token endpoint, and cannot be read"),
+            "if the login works, remove it",
+        );
+    };
+    let coding = match unread.encoding.as_str() {
+        "" => "named no compression".to_owned(),
+        coding => format!("named the compression \"{coding}\""),
+    };
+    Finding::warning(
+        CHECK,
+        format!(
+            "{path} holds an answer of the token endpoint of {}, from which no token could be read; it {coding}",
+            words::ago(received, now)
+        ),
+        format!(
+            "if the login works, remove the file: it may hold tokens; if it does not, log in again, or start a newer trunkline, which reads the answer if it can; by hand, its bytes are what this prints: tail -c +{} {path} | head -c {length}",
+            before.saturating_add(1)
+        ),
+    )
 }
 
 fn of_journal(path: &Path, state: JournalState, flock: Flock) -> Finding {
@@ -76,6 +106,17 @@ mod tests {
 
     use super::super::finding::Level;
     use super::*;
+
+    #[test]
+    fn an_unread_answer_is_found_by_hand() {
+        let unread = |answer| UnreadJournal { path: "/x/j.unread".into(), answer, encoding: "br".to_owned() };
+        let at = SystemTime::UNIX_EPOCH;
+        let finding = of_unread(&unread(Some((at, [120, 55]))), at);
+        let remedy = finding.remedy.unwrap();
+        assert!(finding.level == Level::Warning && finding.found.contains("\"br\""), "{}", finding.found);
+        assert!(remedy.ends_with("tail -c +121 /x/j.unread | head -c 55"), "{remedy}");
+        assert_eq!(of_unread(&unread(None), at).level, Level::Warning);
+    }
 
     #[test]
     fn what_is_in_it_and_whose_it_is_tell() {

@@ -119,7 +119,7 @@ fn findings(facts: &Facts) -> Vec<Finding> {
         }
     }
     findings.extend(locks::findings(&facts.disk.locks, flock::of, facts.now));
-    findings.extend(journals::findings(&facts.disk, flock::of));
+    findings.extend(journals::findings(&facts.disk, flock::of, facts.now));
     findings
 }
 

@@ -84,7 +84,9 @@ fn the_request_is_the_clients() {
         let body = exchange["request"]["body"].as_str().unwrap();
         // The recording has another client id of the same length.
         let id = serde_json::from_str::<Value>(body).unwrap()["client_id"].as_str().unwrap().to_owned();
-        assert_eq!(request.body.expose(), body.replace(&id, "9d1c250a-e61b-44d9-88ed-5944d1962f5e"));
+        // So has the client of that time one scope less.
+        let body = body.replace(&id, "9d1c250a-e61b-44d9-88ed-5944d1962f5e");
+        assert_eq!(request.body.expose(), body.replace("user:file_upload", "user:file_upload user:plugins"));
     }
 }
 
@@ -94,7 +96,7 @@ fn the_scopes_asked_for() {
         let request = Claude.refresh_request(&login(scopes), RefreshKind::Forced).unwrap();
         serde_json::from_str::<Value>(request.body.expose()).unwrap()["scope"].as_str().unwrap().to_owned()
     };
-    let all = "user:profile user:inference user:sessions:claude_code user:mcp_servers user:file_upload";
+    let all = "user:profile user:inference user:sessions:claude_code user:mcp_servers user:file_upload user:plugins";
     assert_eq!(asked(&json!(["user:inference"])), all);
     assert_eq!(asked(&json!([])), all);
     assert_eq!(asked(&json!(null)), all);
@@ -268,4 +270,25 @@ fn odd() -> impl Strategy<Value = Value> {
         prop::collection::vec(any::<String>(), 0..3).prop_map(Value::from),
         Just(json!({"uuid": "u", "email_address": 3})),
     ]
+}
+
+#[test]
+fn a_login_that_is_older_than_a_scope_asks_for_its_own() {
+    let fallback = |scopes: &Value| {
+        let request = Claude.refresh_request(&login(scopes), RefreshKind::Forced).unwrap();
+        let body = request.with_own_scopes?;
+        Some(serde_json::from_str::<Value>(body.expose()).unwrap()["scope"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(
+        fallback(&json!(["user:inference", "user:profile"])).as_deref(),
+        Some("user:inference user:profile")
+    );
+    assert_eq!(fallback(&json!(null)), None);
+    assert_eq!(fallback(&json!(["user:profile"])), None, "those are asked for from the start");
+    let refused = |status, body: &str| {
+        let body = body.as_bytes();
+        crate::refresh::refuses_scopes(&crate::refresh::TokenAnswer { status, retry_after: None, body })
+    };
+    assert!(refused(400, r#"{"error":"invalid_scope"}"#));
+    assert!(!refused(400, r#"{"error":"invalid_grant"}"#) && !refused(403, r#"{"error":"invalid_scope"}"#));
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::login::{INFERENCE, set_refresh_due, split_scopes};
 use crate::document::{Document, Edits, access_token, text, token};
 use crate::login::{Login, from_unix_millis, to_unix_millis};
-use crate::refresh::{AccountFacts, AnswerError, RefreshAnswer, RefreshRequest, posted_json};
+use crate::refresh::{AccountFacts, AnswerError, RefreshAnswer, RefreshRequest, json_body};
 use crate::secret::Secret;
 
 /// The client that logins belong to.
@@ -16,7 +16,7 @@ const CLIENT_ID: &str = "9d1c250a-e61b-44d9-88ed-5944d1962f5e";
 
 /// The scopes that the client asks for, in its order. The server requires the field.
 const DEFAULT_SCOPES: &str =
-    "user:profile user:inference user:sessions:claude_code user:mcp_servers user:file_upload";
+    "user:profile user:inference user:sessions:claude_code user:mcp_servers user:file_upload user:plugins";
 
 /// The life of a token whose answer tells none, or nonsense.
 const DEFAULT_LIFE: Duration = Duration::from_secs(60 * 60);
@@ -33,14 +33,23 @@ struct Body<'a> {
     scope: &'a str,
 }
 
+/// A login with scopes of its own that are asked for the client's may be older than one of those: then its own are asked for,
+/// as the client does.
 pub(super) fn request(login: &Login) -> Option<RefreshRequest> {
+    let refresh_token = login.refresh_token.as_ref()?.expose();
+    let body = |scope: &str| {
+        json_body(&Body { grant_type: "refresh_token", refresh_token, client_id: CLIENT_ID, scope })
+    };
+    let own = login.scopes.join(" ");
     let is_default = login.scopes.is_empty() || login.scopes.iter().any(|scope| scope == INFERENCE);
-    let scope = if is_default { DEFAULT_SCOPES.to_owned() } else { login.scopes.join(" ") };
-    posted_json(&Body {
-        grant_type: "refresh_token",
-        refresh_token: login.refresh_token.as_ref()?.expose(),
-        client_id: CLIENT_ID,
-        scope: &scope,
+    Some(RefreshRequest {
+        content_type: "application/json",
+        body: body(if is_default { DEFAULT_SCOPES } else { &own })?,
+        with_own_scopes: if is_default && !own.is_empty() && own != DEFAULT_SCOPES {
+            body(&own)
+        } else {
+            None
+        },
     })
 }
 

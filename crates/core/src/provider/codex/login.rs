@@ -13,12 +13,74 @@ use crate::secret::Secret;
 /// How old a login may get whose access token does not say when it ends.
 const OLD: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
-/// Reads the ChatGPT login, or the API key where there is no login.
+/// What kind of login a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Tokens,
+    Key,
+    /// Of a kind that cannot be used here, by its name.
+    Other(&'static str),
+}
+
+/// The login of an agent, which signs each of its requests with a key of its own.
+const AGENT_IDENTITY: &str = "an agent identity";
+
+/// A token that somebody made for a program, and that the provider's own client sends to other places than ours.
+const ACCESS_TOKEN: &str = "a personal access token";
+
+impl Mode {
+    /// `auth_mode` decides. One that is not there or not known leaves it to what the file holds: the client of before had none.
+    fn of(members: &Map<String, Value>) -> Self {
+        let said = text(members, "auth_mode").unwrap_or_default();
+        // Its names have been written in more than one way.
+        let said: String = said.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
+        match said.to_ascii_lowercase().as_str() {
+            "apikey" => Self::Key,
+            "chatgpt" | "chatgptauthtokens" => Self::Tokens,
+            "agentidentity" => Self::Other(AGENT_IDENTITY),
+            "personalaccesstoken" => Self::Other(ACCESS_TOKEN),
+            _ => Self::by_content(members),
+        }
+    }
+
+    fn by_content(members: &Map<String, Value>) -> Self {
+        let is_there = |name: &str| members.get(name).is_some_and(|value| !is_empty(value));
+        let has_tokens = match members.get("tokens") {
+            Some(Value::Object(tokens)) => tokens.values().any(|token| !is_empty(token)),
+            // No login, but no absence of one either: it is told as what it is.
+            Some(tokens) => !tokens.is_null(),
+            None => false,
+        };
+        if has_tokens {
+            Self::Tokens
+        } else if is_there("OPENAI_API_KEY") {
+            Self::Key
+        } else if is_there("agent_identity") {
+            Self::Other(AGENT_IDENTITY)
+        } else if is_there("personal_access_token") {
+            Self::Other(ACCESS_TOKEN)
+        } else {
+            Self::Tokens
+        }
+    }
+}
+
+/// Whether there is nothing in a member that could be a token or key.
+fn is_empty(value: &Value) -> bool {
+    value.is_null() || value.as_str().is_some_and(str::is_empty)
+}
+
+/// Reads the ChatGPT login or the API key, whichever the file is for.
 pub(super) fn read(file: &[u8]) -> Result<Login, LoginError> {
     let document = Document::parse(file)?;
     let members = document.members();
+    match Mode::of(members) {
+        Mode::Key => return read_key(members),
+        Mode::Other(kind) => return Err(LoginError::OtherKind(kind)),
+        Mode::Tokens => {}
+    }
     let tokens = match members.get("tokens") {
-        None | Some(Value::Null) => return read_key(members),
+        None | Some(Value::Null) => return Err(LoginError::LoggedOut),
         Some(Value::Object(tokens)) => tokens,
         Some(_) => return Err(LoginError::Invalid("tokens is not an object".to_owned())),
     };

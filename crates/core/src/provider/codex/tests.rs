@@ -64,7 +64,7 @@ fn everything_in_the_file_is_read() {
 }
 
 #[test]
-fn a_key_is_used_only_where_there_are_no_tokens() {
+fn a_key_is_used_only_where_it_is_meant_or_there_are_no_tokens() {
     let key = read(&json!({"OPENAI_API_KEY": "sk-FAKE", "tokens": null})).unwrap();
     assert_eq!((key.kind, key.access_token.expose()), (LoginKind::ApiKey, "sk-FAKE"));
     assert_eq!(key.expires_at, None);
@@ -75,11 +75,39 @@ fn a_key_is_used_only_where_there_are_no_tokens() {
     let mut both = file();
     both["OPENAI_API_KEY"] = json!("sk-FAKE");
     assert_eq!(read(&both).unwrap().kind, LoginKind::OAuth);
+    // A key beside tokens that are none is a key, whatever the client has left of them.
+    for tokens in [
+        json!(null),
+        json!({}),
+        json!({"id_token": null, "access_token": null, "refresh_token": null, "account_id": null}),
+        json!({"id_token": "", "access_token": "", "refresh_token": ""}),
+    ] {
+        for mode in [json!(null), json!(""), json!("apikey"), json!("ApiKey"), json!("of-tomorrow"), json!(7)]
+        {
+            let read = read(&json!({"auth_mode": mode, "OPENAI_API_KEY": "sk-FAKE", "tokens": tokens}));
+            assert_eq!(read.map(|login| login.kind), Ok(LoginKind::ApiKey), "{mode} {tokens}");
+        }
+    }
+    // Where both are there, the mode decides; without one, the tokens.
+    for (mode, kind) in [
+        (json!("apikey"), LoginKind::ApiKey),
+        (json!("chatgpt"), LoginKind::OAuth),
+        (json!("chatgptAuthTokens"), LoginKind::OAuth),
+        (json!("of-tomorrow"), LoginKind::OAuth),
+        (json!(null), LoginKind::OAuth),
+    ] {
+        let mut both = file();
+        both["OPENAI_API_KEY"] = json!("sk-FAKE");
+        both["auth_mode"] = mode.clone();
+        assert_eq!(read(&both).map(|login| login.kind), Ok(kind), "{mode}");
+    }
     for logged_out in [
         json!({}),
         json!({"OPENAI_API_KEY": ""}),
         json!({"OPENAI_API_KEY": null, "tokens": null}),
-        json!({"OPENAI_API_KEY": "sk-FAKE", "tokens": {}}),
+        json!({"auth_mode": "apikey", "OPENAI_API_KEY": "", "tokens": file()["tokens"]}),
+        json!({"auth_mode": "chatgpt", "OPENAI_API_KEY": "sk-FAKE", "tokens": null}),
+        json!({"auth_mode": "chatgpt", "OPENAI_API_KEY": "sk-FAKE", "tokens": {}}),
         json!({"tokens": {"access_token": ""}}),
     ] {
         assert_eq!(read(&logged_out), Err(LoginError::LoggedOut), "{logged_out}");
@@ -94,6 +122,27 @@ fn a_key_is_used_only_where_there_are_no_tokens() {
         assert!(matches!(&error, LoginError::Invalid(_)), "{invalid}");
         assert!(!format!("{error} {error:?}").contains("FAKE"));
     }
+}
+
+#[test]
+fn a_login_of_another_kind_is_named_as_what_it_is() {
+    let tokens = json!({"id_token": null, "access_token": null, "refresh_token": null});
+    for (file, expected) in [
+        (json!({"auth_mode": "agentIdentity"}), "an agent identity"),
+        (json!({"auth_mode": "agent_identity", "OPENAI_API_KEY": "sk-FAKE"}), "an agent identity"),
+        (json!({"agent_identity": {"private_key": "FAKE"}, "tokens": tokens}), "an agent identity"),
+        (json!({"auth_mode": "personalAccessToken", "tokens": file()["tokens"]}), "a personal access token"),
+        (json!({"personal_access_token": "at-FAKE"}), "a personal access token"),
+    ] {
+        let error = read(&file).unwrap_err();
+        assert_eq!(error, LoginError::OtherKind(expected), "{file}");
+        let told = error.to_string();
+        assert!(told.contains(expected) && !told.contains("FAKE"), "{told}");
+    }
+    // Beside a login that can be used, they say nothing.
+    let mut both = file();
+    both["personal_access_token"] = json!("at-FAKE");
+    assert_eq!(read(&both).unwrap().kind, LoginKind::OAuth);
 }
 
 #[test]

@@ -8,12 +8,13 @@ use trunkline_core::auth_recovery::{Advance, ForcedRefresh, Mark, Next, Outcome,
 use trunkline_core::login::LoginIdentity;
 use trunkline_core::refresh::RefreshKind;
 use trunkline_core::secret::TokenDigest;
-use trunkline_login_store::{ProviderFormat, ReadError};
+use trunkline_login_store::ReadError;
 
 use super::{Done, Keeper, Refused};
 use crate::credential::live::Ways;
 use crate::credential::probe;
 use crate::credential::refresh::blocking;
+use crate::credential::token_answer::TokenFormat;
 
 /// A request that waits to be told. At most as many as requests are under way.
 #[derive(Debug)]
@@ -76,7 +77,7 @@ impl Keeper {
     fn begin_step(&mut self, step: Step, token: TokenDigest, ways: &Arc<Ways>, now: SystemTime) {
         match (step, self.store.clone()) {
             (Step::ReadFile, Some(store)) => {
-                let (format, waits) = (ProviderFormat(self.provider), self.waits.clone());
+                let (format, waits) = (TokenFormat(self.provider), self.waits.clone());
                 self.work.spawn(async move {
                     let read = blocking(move || store.read_patiently(&format, &waits)).await;
                     Done::ReadFor(token, read.unwrap_or(Err(ReadError::Io(std::io::ErrorKind::Other))))

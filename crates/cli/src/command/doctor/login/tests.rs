@@ -34,6 +34,7 @@ fn facts(content: Content) -> Facts {
             locks: Vec::new(),
             journals: Vec::new(),
             set_aside: Vec::new(),
+            unread: Vec::new(),
             writing: Some(Writing::Replace),
         },
         hint: "log in".to_owned(),
