@@ -10,10 +10,10 @@ use http::header::{HOST, HeaderMap, HeaderValue, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode, Uri};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
+use crate::received_body::{BodyError, ReceivedBody};
 use crate::upload::Upload;
-use crate::upstream::{Connection, Source, Upstream, exchange};
+use crate::upstream::{Connection, NoAnswer, Source, Upstream, dial, exchange};
 
 /// Largest answer that is read, in bytes.
 pub(crate) const MAX_ANSWER: usize = 1024 * 1024;
@@ -76,7 +76,7 @@ pub(crate) async fn send_over(
     let exchanged = before_the_first_wait_ends(exchange(connection, request), || reached(Stage::Sent)).await;
     let (response, source) = exchanged.map_err(|error| {
         let told = error.to_string();
-        if error.is_canceled() { OwnError::NotSent(told) } else { OwnError::NoAnswer(told) }
+        if error.how == NoAnswer::NotSent { OwnError::NotSent(told) } else { OwnError::NoAnswer(told) }
     })?;
     reached(Stage::Head);
     let (head, incoming) = response.into_parts();
@@ -134,17 +134,17 @@ fn built(
 
 /// Reads a body to its end, driving its connection.
 struct Collect {
-    incoming: Incoming,
+    incoming: ReceivedBody,
     source: Source,
     taken: Vec<u8>,
 }
 
 /// The next frame of an answer, with its connection driven if it has no task of its own.
 pub(crate) fn poll_answer(
-    incoming: &mut Incoming,
+    incoming: &mut ReceivedBody,
     source: &mut Source,
     context: &mut Context<'_>,
-) -> Poll<Option<Result<http_body::Frame<Bytes>, hyper::Error>>> {
+) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
     if let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(context) {
         return Poll::Ready(frame);
     }
@@ -162,7 +162,7 @@ impl Future for Collect {
         loop {
             match ready!(poll_answer(&mut this.incoming, &mut this.source, context)) {
                 None => return Poll::Ready(Ok(std::mem::take(&mut this.taken).into())),
-                Some(Err(error)) => return Poll::Ready(Err(error.to_string())),
+                Some(Err(error)) => return Poll::Ready(Err(dial::chain(&error))),
                 Some(Ok(frame)) => {
                     let Some(data) = frame.data_ref() else { continue };
                     if this.taken.len() + data.len() > MAX_ANSWER {
