@@ -36,6 +36,8 @@ pub enum FaultKind {
     Overloaded,
     /// The provider could not be reached, or hung up before it answered.
     UpstreamConnection,
+    /// The provider answered in a way that cannot be used.
+    UpstreamAnswer,
     /// The provider did not answer in time.
     UpstreamTimeout,
 }
@@ -71,7 +73,7 @@ impl FaultKind {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Unavailable | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-            Self::UpstreamConnection => StatusCode::BAD_GATEWAY,
+            Self::UpstreamConnection | Self::UpstreamAnswer => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -100,6 +102,7 @@ impl FaultKind {
             Self::Unavailable => "unavailable",
             Self::Overloaded => "overloaded",
             Self::UpstreamConnection => "upstream_connection",
+            Self::UpstreamAnswer => "upstream_answer",
             Self::UpstreamTimeout => "upstream_timeout",
         }
     }

@@ -208,6 +208,14 @@ pub fn forwarded_response(
     out
 }
 
+/// The values of a header that is a list, whether they stand in one field or in several (RFC 9110, 5.3); `None` if there is
+/// none. What is no text counts as a member that nothing understands.
+pub fn listed(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let mut values = headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?"));
+    let first = values.next()?.to_owned();
+    Some(values.fold(first, |list, value| list + ", " + value))
+}
+
 /// A map without one header, in the order of the rest; removing would change it.
 pub fn without(mut headers: HeaderMap, name: &HeaderName) -> HeaderMap {
     if !headers.contains_key(name) {

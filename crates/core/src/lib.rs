@@ -17,6 +17,7 @@
 //! [`issued_states`] whose a turn's state is, [`capacity_wait`] how long to wait for a credential,
 //! [`interrupt`] what a change of state cancels, [`socket`] what happens on a WebSocket, and [`final_answer`] what the client gets when nothing is left to try.
 
+pub mod answer_head;
 pub mod auth;
 pub mod auth_recovery;
 pub mod availability;

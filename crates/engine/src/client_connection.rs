@@ -39,6 +39,8 @@ pub struct ClientConnection {
     has_interim: AtomicBool,
     interim: Mutex<Vec<u8>>,
     head: Mutex<RawHead>,
+    /// Whether it ends while the client may still be sending.
+    ends_unread: AtomicBool,
     /// Whether the end of an answer may still lie in the HTTP library's buffer.
     tail_unflushed: AtomicBool,
     /// Whether nothing but the present request's answer can be in the HTTP library's buffer.
@@ -140,6 +142,7 @@ impl ClientConnection {
             has_interim: AtomicBool::new(false),
             interim: Mutex::default(),
             head: Mutex::default(),
+            ends_unread: AtomicBool::new(false),
             tail_unflushed: AtomicBool::new(false),
             interim_in_order: AtomicBool::new(true),
             write_blocked: AtomicU64::new(0),
@@ -281,6 +284,17 @@ impl ClientConnection {
     /// Whether a cut was asked for.
     pub fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Acquire)
+    }
+
+    /// Notes that the connection ends with the present answer, while the client may still be sending. Closing with bytes left
+    /// unread would be a reset, which can take the answer away from a client that has not read it yet.
+    pub(crate) fn will_end_unread(&self) {
+        self.ends_unread.store(true, Ordering::Release);
+    }
+
+    /// Whether the client may still be sending when the connection ends.
+    pub fn ends_unread(&self) -> bool {
+        self.ends_unread.load(Ordering::Acquire)
     }
 
     /// Whether this is an HTTP/2 connection.

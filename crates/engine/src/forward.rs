@@ -11,7 +11,8 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
-use hyper::body::{Frame, Incoming};
+use hyper::body::Frame;
+use trunkline_core::answer_head;
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::headers::{self, SetAnew};
 use trunkline_core::provider::Provider;
@@ -21,8 +22,9 @@ use crate::client_connection::ClientConnection;
 use crate::client_headers::ClientHeaders;
 use crate::credential::{Credential, Held};
 use crate::handshake::Handshake;
+use crate::received_body::ReceivedBody;
 use crate::upload::{Upload, UploadError, Waiting};
-use crate::upstream::{Connection, Origin, Source, Upstream, dial, exchange};
+use crate::upstream::{Connection, NoAnswer, Origin, Source, Upstream, exchange};
 
 /// A request as it goes out, apart from its body. Not `Debug`: the user's token is among the headers.
 pub(crate) struct Outgoing<'a> {
@@ -56,14 +58,16 @@ impl Outgoing<'_> {
             out = headers::without(out, name);
         }
         match length {
-            // The library adds it where there is none and a body needs one.
-            Some(length) => {
-                if let Some(value) = out.get_mut(CONTENT_LENGTH)
-                    && value.to_str().ok().and_then(|stated| stated.parse().ok()) != Some(length)
+            // The library adds it where there is none and a body needs one. One value takes the place of all, if it was stated
+            // more than once.
+            Some(length) if out.contains_key(CONTENT_LENGTH) => {
+                if !answer_head::is_stated_once(&out)
+                    || out.get(CONTENT_LENGTH) != Some(&HeaderValue::from(length))
                 {
-                    *value = length.into();
+                    out.insert(CONTENT_LENGTH, length.into());
                 }
             }
+            Some(_) => {}
             None => {
                 out.remove(CONTENT_LENGTH);
             }
@@ -89,7 +93,7 @@ impl Outgoing<'_> {
 /// An answer whose head is in.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) response: Response<Incoming>,
+    pub(crate) response: Response<ReceivedBody>,
     /// Where it came from, which takes its connection back.
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) source: Source,
@@ -120,6 +124,8 @@ pub(crate) enum Unanswered {
     },
     /// The connection was lost after the request was sent.
     Lost {
+        /// In which way.
+        how: LostBy,
         /// Why, for the log.
         detail: String,
     },
@@ -127,6 +133,19 @@ pub(crate) enum Unanswered {
     NoHead,
     /// The request itself is at fault, or its client: no other try would fare better.
     Fault(Fault),
+}
+
+/// The way in which an answer was lost before it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LostBy {
+    /// The provider closed the connection.
+    Closing,
+    /// The provider reset the HTTP/2 stream.
+    Reset,
+    /// The stream of events was cut, or ended, before its first event that tells anything.
+    EmptyStream,
+    /// The provider changed the protocol, but not to what was asked for.
+    OtherProtocol,
 }
 
 /// What kept a request from being sent, or from being processed.
@@ -188,7 +207,7 @@ pub(crate) async fn forward(
             if let Some(handshake) = &handshake
                 && let Err(why) = handshake.check(&response)
             {
-                return Err(Unanswered::Lost { detail: why.to_owned() });
+                return Err(Unanswered::Lost { how: LostBy::OtherProtocol, detail: why.to_owned() });
             }
             let (upstream, at) = (Arc::clone(upstream), SystemTime::now());
             Ok(Answer { response, upstream, source, read_ahead: VecDeque::new(), was_cut: false, at })
@@ -197,46 +216,27 @@ pub(crate) async fn forward(
             if let Some(error) = upload.failure() {
                 return Err(Unanswered::Fault(upload_fault(error)));
             }
-            let detail = dial::chain(&error);
+            let (how, detail) = (error.how, error.to_string());
             let ends_soon = taken.is_some_and(|taken| taken.elapsed() < STALE_WITHIN);
             let by = if ends_soon { NotSentBy::StaleConnection } else { NotSentBy::LostConnection };
-            Err(match of_http2(&error) {
-                _ if error.is_canceled() => Unanswered::NotSent { by, detail },
-                Some(Http2End::NotProcessed) => Unanswered::NotSent { by: NotSentBy::Provider, detail },
-                None if ends_soon => Unanswered::NotSent { by, detail },
-                Some(Http2End::StreamReset) | None => Unanswered::Lost { detail },
+            Err(match how {
+                NoAnswer::NotSent => Unanswered::NotSent { by, detail },
+                NoAnswer::NotProcessed => Unanswered::NotSent { by: NotSentBy::Provider, detail },
+                NoAnswer::Closed if ends_soon => Unanswered::NotSent { by, detail },
+                NoAnswer::Closed => Unanswered::Lost { how: LostBy::Closing, detail },
+                NoAnswer::Reset => Unanswered::Lost { how: LostBy::Reset, detail },
+                // The provider may have done what it was asked for: no other try.
+                NoAnswer::Unreadable(unreadable) => {
+                    let tag = credential.tag();
+                    let message =
+                        format!("the provider's answer to credential {tag} {unreadable}: it cannot be used");
+                    Unanswered::Fault(Fault::new(FaultKind::UpstreamAnswer, message).with_detail(detail))
+                }
             })
         }
         Err(Timeout::Client) => Err(Unanswered::Fault(slow_body())),
         Err(Timeout::Provider) => Err(Unanswered::NoHead),
     }
-}
-
-/// How an HTTP/2 stream ended whose connection stands, or was ended with words.
-enum Http2End {
-    /// The provider said that it has not looked at the request: REFUSED_STREAM, or a GOAWAY that leaves it out (the library
-    /// gives that error to no other stream).
-    NotProcessed,
-    /// It was reset.
-    StreamReset,
-}
-
-fn of_http2(error: &hyper::Error) -> Option<Http2End> {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<h2::Error>() {
-            let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-            return match error {
-                error if error.is_remote() && (is_refused || error.is_go_away()) => {
-                    Some(Http2End::NotProcessed)
-                }
-                error if error.is_reset() => Some(Http2End::StreamReset),
-                _ => None,
-            };
-        }
-        cause = error.source();
-    }
-    None
 }
 
 /// The refusal of a body that does not arrive.
@@ -322,6 +322,8 @@ fn pass_interim_responses_on<B>(
         let is_limit_header = |name: &str| provider.is_limit_header(name);
         let (given, mut spare) = (response.headers().clone(), HeaderMap::new());
         let kept = headers::forwarded_response(given, is_limit_header, 0, &mut spare);
+        // It has no body, and a length would be taken for that of the answer to come (RFC 9110, 8.6).
+        let kept = headers::without(kept, &CONTENT_LENGTH);
         client.push_interim(&interim_head(status, &kept));
     });
 }

@@ -18,6 +18,7 @@ mod kept_bytes;
 pub mod memory_budget;
 mod own_request;
 mod read_ahead;
+pub mod received_body;
 pub mod record;
 pub mod relay;
 pub mod service;

@@ -10,12 +10,12 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderMap, HeaderVal
 use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode, Uri};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::decode::{BodyDecoder, DecodeError};
+use crate::received_body::{BodyError, ReceivedBody};
 use crate::upload::Upload;
-use crate::upstream::{Connection, Source, Upstream, exchange};
+use crate::upstream::{Connection, NoAnswer, Source, Upstream, dial, exchange};
 
 /// Largest answer that is read, in bytes, as it comes and decoded.
 pub(crate) const MAX_ANSWER: usize = 1024 * 1024;
@@ -173,7 +173,7 @@ pub(crate) async fn send_over(
     };
     let (response, source) = exchanged.map_err(|error| {
         let told = error.to_string();
-        if error.is_canceled() { OwnError::NotSent(told) } else { OwnError::NoAnswer(told) }
+        if error.how == NoAnswer::NotSent { OwnError::NotSent(told) } else { OwnError::NoAnswer(told) }
     })?;
     reached(Stage::Head);
     let (head, incoming) = response.into_parts();
@@ -246,17 +246,17 @@ fn built(
 
 /// Reads a body to its end, driving its connection.
 struct Collect {
-    incoming: Incoming,
+    incoming: ReceivedBody,
     source: Source,
     taken: Vec<u8>,
 }
 
 /// The next frame of an answer, with its connection driven if it has no task of its own.
 pub(crate) fn poll_answer(
-    incoming: &mut Incoming,
+    incoming: &mut ReceivedBody,
     source: &mut Source,
     context: &mut Context<'_>,
-) -> Poll<Option<Result<http_body::Frame<Bytes>, hyper::Error>>> {
+) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
     if let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(context) {
         return Poll::Ready(frame);
     }
@@ -274,7 +274,7 @@ impl Future for Collect {
         loop {
             match ready!(poll_answer(&mut this.incoming, &mut this.source, context)) {
                 None => return Poll::Ready(BodyEnd::Whole),
-                Some(Err(error)) => return Poll::Ready(BodyEnd::Cut(error.to_string())),
+                Some(Err(error)) => return Poll::Ready(BodyEnd::Cut(dial::chain(&error))),
                 Some(Ok(frame)) => {
                     let Some(data) = frame.data_ref() else { continue };
                     let room = MAX_ANSWER.saturating_sub(this.taken.len());

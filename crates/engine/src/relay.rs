@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 use trunkline_core::availability::RequestEnd;
 use trunkline_core::provider::Provider;
@@ -23,9 +22,10 @@ use self::limit_events::LimitEvents;
 use crate::client_connection::RequestGuard;
 use crate::credential::{Credential, Told};
 use crate::forward::Answer;
+use crate::received_body::{BodyError, ReceivedBody};
 use crate::record::{Outcome, Record};
 use crate::upload::Upload;
-use crate::upstream::{Http1, Source, StreamPermit, Upstream};
+use crate::upstream::{Http1, Source, StreamPermit, Upstream, dial};
 
 /// Most that is merged into one write.
 const MAX_MERGE: usize = 64 * 1024;
@@ -64,7 +64,7 @@ pub enum ResponseBody {
 /// The provider's answer, as it comes.
 #[derive(Debug)]
 pub struct Relay {
-    incoming: Incoming,
+    incoming: ReceivedBody,
     /// Takes the connection back.
     upstream: Arc<Upstream>,
     connection: Option<Box<Http1>>,
@@ -188,14 +188,22 @@ impl Relay {
             return Poll::Ready(Some(Err(Cut)));
         }
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) {
-            return Poll::Ready(frame.map(|frame| frame.map_err(|_| Cut)));
+            return Poll::Ready(frame.map(|frame| frame.map_err(|error| self.lost(&error))));
         }
         let Some(connection) = &mut self.connection else { return Poll::Pending };
         // Its end, too, shows in the body.
         let _ = connection.drive(context);
         Pin::new(&mut self.incoming)
             .poll_frame(context)
-            .map(|frame| frame.map(|frame| frame.map_err(|_| Cut)))
+            .map(|frame| frame.map(|frame| frame.map_err(|error| self.lost(&error))))
+    }
+
+    /// The provider cut its answer: the log is told how.
+    fn lost(&mut self, error: &BodyError) -> Cut {
+        if let Some(record) = &mut self.record {
+            record.detail = Some(dial::chain(error));
+        }
+        Cut
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {

@@ -13,6 +13,7 @@ mod examine;
 mod failed;
 mod own;
 mod pool;
+pub mod rest;
 mod select;
 mod shortcut;
 mod show;
@@ -24,12 +25,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
 use trunkline_core::auth::TokenTable;
 use trunkline_core::client_address::Network;
+use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::ids::{ServiceId, UserId};
 use trunkline_core::issued_states::IssuedStates;
 use trunkline_core::misdirected::Mounted;
@@ -43,6 +46,7 @@ use self::asked::Asked;
 use self::attempt::{Ended, Tries};
 use self::examine::is_event_stream;
 pub use self::pool::Pool;
+use self::rest::Rest;
 use crate::activity::Activity;
 use crate::bindings::Bindings;
 use crate::client_connection::{ClientConnection, RequestGuard};
@@ -51,6 +55,7 @@ use crate::credential::Credential;
 use crate::failovers::Failovers;
 use crate::forward::{Answer, Outgoing, upload_fault};
 use crate::memory_budget::{Holder, MemoryBudget, MemoryShare};
+use crate::received_body::ReceivedBody;
 use crate::record::Record;
 use crate::relay::{Relay, ResponseBody};
 use crate::upload::{Upload, UploadLimits};
@@ -243,9 +248,23 @@ impl Service {
         request: Request<Incoming>,
         client: &Arc<ClientConnection>,
     ) -> Response<ResponseBody> {
+        let (parts, body) = request.into_parts();
+        let mut rest = Rest::new(ReceivedBody::new(body, parts.version), &parts.headers);
+        let mut response = self.respond(parts, &mut rest, client).await;
+        if matches!(response.body(), ResponseBody::Own { .. }) {
+            rest.settle(&mut response, client).await;
+        }
+        response
+    }
+
+    async fn respond(
+        self: &Arc<Self>,
+        mut parts: Parts,
+        rest: &mut Rest,
+        client: &Arc<ClientConnection>,
+    ) -> Response<ResponseBody> {
         let started = Instant::now();
-        let mut guard = client.begin_request(request.version() == http::Version::HTTP_2);
-        let (mut parts, body) = request.into_parts();
+        let mut guard = client.begin_request(parts.version == http::Version::HTTP_2);
         let address = client_address::of(client.peer().ip(), &parts.headers, &self.settings.trusted_proxies);
         let id: Arc<str> = match request_id::from_client(&parts.headers) {
             Some(id) => id.into(),
@@ -283,21 +302,25 @@ impl Service {
             return self.tell_usage(&authed, under, guard);
         }
         if authed.call.is_discarded {
-            return self.discard(&parts.headers, body, under, guard).await;
+            return self.discard(&parts.headers, rest.untouched(), under, guard).await;
         }
         if let Some(record) = &mut under.record {
             record.hints = self.provider.hints(&parts.headers);
         }
-        let encoding = parts.headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+        let encoding = headers::listed(&parts.headers, &CONTENT_ENCODING);
         let session = self.provider.session(&parts.headers, &[]);
         let mut wanted = self.provider.wanted();
         if session.is_some() {
             // What a header says need not be looked for in the body.
             wanted[WANTED_SESSION].fill(Wanted::Nothing);
         }
+        let Some(body) = rest.take() else {
+            let fault = Fault::new(FaultKind::InvalidRequest, "the request's body was read already");
+            return self.refuse(&fault, under, guard);
+        };
         let upload = Upload::new(
             body,
-            encoding,
+            encoding.as_deref(),
             wanted,
             self.settings.upload,
             &self.memory_of(authed.user.as_deref(), address),
@@ -307,6 +330,7 @@ impl Service {
             Ok(upload) => upload,
             Err(error) => return self.refuse(&upload_fault(error), under, guard),
         };
+        rest.is_in(&upload);
         let asked = match self.ask(&authed, session, &upload, &parts.headers).await {
             Ok(asked) => asked,
             Err(fault) => return self.refuse(&fault, under, guard),
@@ -432,6 +456,10 @@ impl Service {
         if limit_event.is_some() {
             // It may become shorter.
             response_headers = headers::without(response_headers, &CONTENT_LENGTH);
+        }
+        if !upload.is_received() && !guard.connection().is_http2() {
+            // The provider answered early: what is still to come of the request may not come to its end before the answer does.
+            rest::announce_end(&mut response_headers, guard.connection());
         }
         guard.connection().on_given(1);
         let mut relay = Relay::new(answer, credential, upload, self.settings.idle, record, guard);

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use trunkline_core::body_rate::BodyRate;
 use trunkline_core::provider::{WANTED_COUNT, WANTED_MODEL, WANTED_SESSION};
 use trunkline_core::scan::{BodyScan, Found, Progress, Wanted};
@@ -19,6 +18,7 @@ use trunkline_core::scan::{BodyScan, Found, Progress, Wanted};
 use crate::decode::{BodyDecoder, DecodeError};
 use crate::kept_bytes::{KeptBytes, Position};
 use crate::memory_budget::{MemoryShare, Reservation};
+use crate::received_body::ReceivedBody;
 
 /// How much of a body is looked through for the model, for routing and for the log (claude.md, *To the provider*).
 const MAX_SCAN_FOR_MODEL: usize = 64 * 1024;
@@ -64,6 +64,16 @@ pub enum Waiting {
     ForProvider(Instant),
 }
 
+/// What of a body has not been received.
+pub(crate) enum Unread {
+    /// Nothing: it has ended.
+    Nothing,
+    /// What is still to come.
+    Body(ReceivedBody),
+    /// It failed, or the client has been silent for as long as it may: its end is not waited for.
+    Lost,
+}
+
 /// A request body, shared between the tries of its request.
 #[derive(Debug)]
 pub struct Upload {
@@ -73,7 +83,7 @@ pub struct Upload {
 
 #[derive(Debug)]
 struct State {
-    incoming: Option<Incoming>,
+    incoming: Option<ReceivedBody>,
     length: Option<u64>,
     kept: KeptBytes,
     /// The length of what is in `kept`.
@@ -110,7 +120,7 @@ impl Upload {
     /// A body about to be read. `encoding` is the value of `content-encoding`, if there is one; `curious`: whether the model
     /// is wanted in passing; `memory`: the share of the one who sends it.
     pub fn new(
-        incoming: Incoming,
+        incoming: ReceivedBody,
         encoding: Option<&str>,
         wanted: [Wanted; WANTED_COUNT],
         limits: UploadLimits,
@@ -307,6 +317,28 @@ impl Upload {
     /// The length that the client stated, in bytes.
     pub fn length(&self) -> Option<u64> {
         self.lock().length
+    }
+
+    /// Whether the client's body has been received to its end.
+    pub(crate) fn is_received(&self) -> bool {
+        let state = self.lock();
+        state.failed.is_none() && state.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    /// Takes what has not been received out of it, after which it can be sent no more.
+    pub(crate) fn take_unread(&self) -> Unread {
+        let mut state = self.lock();
+        let is_silent = state.waiting_for_client.is_some_and(|since| since.elapsed() >= self.limits.silence);
+        if state.failed.is_some() || is_silent {
+            return Unread::Lost;
+        }
+        match state.incoming.take() {
+            Some(body) if !body.is_end_stream() => {
+                state.failed = Some(UploadError::Broken);
+                Unread::Body(body)
+            }
+            _ => Unread::Nothing,
+        }
     }
 
     /// Bytes received from the client.

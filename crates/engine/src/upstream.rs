@@ -6,6 +6,7 @@
 
 pub(crate) mod dial;
 mod endpoints;
+mod exchange_error;
 mod http1;
 mod http2;
 mod origin;
@@ -18,15 +19,18 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use http::StatusCode;
+use trunkline_core::answer_head;
 
 pub use dial::DialError;
 pub use endpoints::Endpoints;
+pub(crate) use exchange_error::{ExchangeError, NoAnswer};
 pub use http1::Http1;
 pub use http2::StreamPermit;
 pub use origin::Origin;
 pub use outbound::Outbound;
 
+use crate::received_body::ReceivedBody;
 use crate::upload::UploadBody;
 
 /// Where a credential's requests go, and how.
@@ -157,19 +161,27 @@ impl Upstream {
     }
 }
 
-/// Sends a request over a connection and waits for the head of its answer.
-pub async fn exchange(
+/// Sends a request over a connection and waits for the head of its answer, which states the length of its body in one way at
+/// most.
+pub(crate) async fn exchange(
     connection: Connection,
     request: http::Request<UploadBody>,
-) -> Result<(http::Response<Incoming>, Source), hyper::Error> {
-    match connection {
+) -> Result<(http::Response<ReceivedBody>, Source), ExchangeError> {
+    let is_head = *request.method() == http::Method::HEAD;
+    let (mut response, source) = match connection {
         Connection::Http1 { mut connection, .. } => {
             let response = connection.exchange(request).await?;
-            Ok((response, Source::Http1(connection)))
+            (response, Source::Http1(connection))
         }
         Connection::Http2 { stream, .. } => {
             let (response, permit) = stream.exchange(request).await?;
-            Ok((response, Source::Http2(permit)))
+            (response, Source::Http2(permit))
         }
-    }
+    };
+    let (version, status) = (response.version(), response.status());
+    let headers = std::mem::take(response.headers_mut());
+    *response.headers_mut() = answer_head::settle(version, status, is_head, headers)?;
+    let is_bodiless = is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let body = |incoming| ReceivedBody::new(incoming, version);
+    Ok((response.map(|incoming| if is_bodiless { body(incoming).absent() } else { body(incoming) }), source))
 }

@@ -17,9 +17,13 @@ use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::http2_frames::{CALM_DOWN, ControlFrames, FrameCount};
 use trunkline_engine::client_connection::ClientConnection;
 use trunkline_engine::service::Service;
+use trunkline_engine::service::rest::{DROP_PATIENCE, MAX_DROPPED};
 
 /// How the library begins a refusal of its own; the status follows.
 const REFUSAL: &[u8] = b"HTTP/1.1 4";
+
+/// What is read at once after the last answer, to be dropped.
+const LINGER_BUFFER: usize = 8 * 1024;
 
 /// The bytes of one connection.
 pub(crate) struct ClientIo<T> {
@@ -37,6 +41,36 @@ pub(crate) struct ClientIo<T> {
     control: ControlFrames,
     /// Whether `own` is a refusal, after which nothing of the library's is written any more.
     refused: bool,
+    /// What is still read after the last answer.
+    linger: Option<Linger>,
+}
+
+/// Reading on after the last answer has been written. To close with bytes left unread is a reset (TCP), and a reset takes away
+/// what the client has not read of the answer.
+struct Linger {
+    until: Pin<Box<tokio::time::Sleep>>,
+    left: u64,
+}
+
+impl Linger {
+    fn new() -> Self {
+        Self { until: Box::pin(tokio::time::sleep(DROP_PATIENCE)), left: MAX_DROPPED }
+    }
+
+    /// Ready when the client has closed its side, or has had its time.
+    fn poll<T: AsyncRead + Unpin>(&mut self, inner: &mut T, context: &mut Context<'_>) -> Poll<()> {
+        let mut space = [0; LINGER_BUFFER];
+        while self.left > 0 && self.until.as_mut().poll(context).is_pending() {
+            let mut buffer = ReadBuf::new(&mut space);
+            match ready!(Pin::new(&mut *inner).poll_read(context, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {
+                    self.left = self.left.saturating_sub(buffer.filled().len() as u64);
+                }
+                _ => break,
+            }
+        }
+        Poll::Ready(())
+    }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
@@ -50,6 +84,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
             frames: FrameCount::default(),
             control: ControlFrames::default(),
             refused: false,
+            linger: None,
         }
     }
 
@@ -211,7 +246,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_own(context))?;
-        Pin::new(&mut self.inner).poll_shutdown(context)
+        let this = &mut *self;
+        if this.linger.is_none() {
+            ready!(this.poll_own(context))?;
+            ready!(Pin::new(&mut this.inner).poll_shutdown(context))?;
+            if this.client.is_http2() || !(this.refused || this.client.ends_unread()) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        this.linger.get_or_insert_with(Linger::new).poll(&mut this.inner, context).map(Ok)
     }
 }

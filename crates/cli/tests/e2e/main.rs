@@ -40,6 +40,8 @@ mod failover_http2;
 #[cfg(test)]
 mod first_run;
 #[cfg(test)]
+mod framing;
+#[cfg(test)]
 mod free_requests;
 #[cfg(test)]
 mod interrupts;
@@ -61,6 +63,8 @@ mod out_of_use;
 mod outbound;
 #[cfg(test)]
 mod outbound_environment;
+#[cfg(test)]
+mod own_answers;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use http::header::{TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::provider::Route;
-use trunkline_core::{misdirected, target, web_guard};
+use trunkline_core::{misdirected, request_head, target, web_guard};
 
 use super::Service;
 use crate::client_connection::ClientConnection;
@@ -64,6 +64,9 @@ impl Service {
                 "the request states the length of its body in two ways that contradict each other",
             ));
         }
+        let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+        request_head::check(parts.version, authority, &parts.headers)
+            .map_err(|bad| invalid(bad.to_string()))?;
         let size: usize =
             parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         if size > self.settings.max_header {
@@ -73,7 +76,6 @@ impl Service {
             ));
         }
         let check_host = self.settings.tokens.is_empty();
-        let authority = parts.uri.authority().map(http::uri::Authority::as_str);
         web_guard::check(&parts.headers, authority, self.settings.server_name.as_deref(), check_host)
             .map_err(|foreign| Fault::new(FaultKind::Permission, foreign.to_string()))?;
 
@@ -105,6 +107,10 @@ impl Service {
                 (true, None)
             }
             Route::Socket if asks_for_websocket(parts) => {
+                // Where the body ends and the WebSocket begins would be a matter of opinion.
+                if parts.version != http::Version::HTTP_2 && has_body(parts) {
+                    return Err(invalid("a request for a WebSocket has no body".to_owned()));
+                }
                 (wants_socket, uses_quota) = (true, true);
                 // Its messages name the model.
                 (false, None)
@@ -167,4 +173,10 @@ fn asks_for_websocket(parts: &Parts) -> bool {
     let upgrades = parts.headers.get_all(UPGRADE).iter().filter_map(|value| value.to_str().ok());
     parts.version != http::Version::HTTP_2
         && upgrades.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case("websocket"))
+}
+
+/// Whether an HTTP/1.1 request has a body.
+fn has_body(parts: &Parts) -> bool {
+    parts.headers.contains_key(TRANSFER_ENCODING)
+        || parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
 }

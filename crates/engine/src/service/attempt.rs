@@ -25,7 +25,7 @@ use super::failed::{Failed, What};
 use crate::client_connection::RequestGuard;
 use crate::credential::{Credential, Held, Told};
 use crate::failovers::Failover;
-use crate::forward::{Answer, How, Outgoing, Unanswered, forward};
+use crate::forward::{Answer, How, LostBy, Outgoing, Unanswered, forward};
 use crate::upload::Upload;
 use crate::upstream::Source;
 
@@ -238,7 +238,7 @@ impl Service {
             Err(Unanswered::NotSent { by, detail }) => {
                 return failed(What::NotSent { by, detail });
             }
-            Err(Unanswered::Lost { detail }) => return failed(What::Lost { detail }),
+            Err(Unanswered::Lost { how, detail }) => return failed(What::Lost { how, detail }),
             Err(Unanswered::NoHead) => return failed(What::NoHead),
         };
         if request.outgoing.socket.is_some() {
@@ -251,7 +251,10 @@ impl Service {
         let model = || request.asked.model.clone().or_else(|| request.upload.model());
         match examine(self.provider, &mut answer, model, credential.is_api_key()).await {
             Examined::Fine => Came::Fine(answer),
-            Examined::Lost => failed(What::Lost { detail: "the stream was cut before it began".to_owned() }),
+            Examined::Lost => failed(What::Lost {
+                how: LostBy::EmptyStream,
+                detail: "the stream was cut before it began".to_owned(),
+            }),
             Examined::Failed { error, is_first_event, refusal } => Came::Failed(Failed {
                 what: What::Answer { error, is_first_event, refusal },
                 answer: Some(answer),

@@ -7,14 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::provider::OwnAnswer;
 
 use super::{Service, Under, own};
 use crate::client_connection::RequestGuard;
 use crate::forward::slow_body;
+use crate::received_body::ReceivedBody;
 use crate::record::Outcome;
 use crate::relay::ResponseBody;
 
@@ -29,11 +30,17 @@ impl Service {
     pub(super) async fn discard(
         &self,
         headers: &HeaderMap,
-        body: Incoming,
+        body: Option<&mut ReceivedBody>,
         mut under: Under,
         guard: RequestGuard,
     ) -> Response<ResponseBody> {
-        let read = match tokio::time::timeout(MAX_WAIT, read_to_end(body)).await {
+        let reads = async {
+            match body {
+                Some(body) => read_to_end(body).await,
+                None => Ok(0),
+            }
+        };
+        let read = match tokio::time::timeout(MAX_WAIT, reads).await {
             Ok(read) => read,
             Err(_) => Err(slow_body()),
         };
@@ -53,7 +60,7 @@ impl Service {
 }
 
 /// How long the body was.
-async fn read_to_end(mut body: Incoming) -> Result<u64, Fault> {
+async fn read_to_end(body: &mut ReceivedBody) -> Result<u64, Fault> {
     let too_large =
         || Fault::new(FaultKind::BodyTooLarge, format!("the report is over the limit of {MAX_REPORT} bytes"));
     if body.size_hint().lower() > MAX_REPORT {

@@ -18,7 +18,7 @@ use trunkline_core::selection::Outcome;
 use super::Service;
 use super::attempt::{Ended, Next, Request, Tries, discard, finish, may_wait};
 use crate::credential::{Credential, Told};
-use crate::forward::{Answer, NotSentBy};
+use crate::forward::{Answer, LostBy, NotSentBy};
 
 /// A try that failed.
 pub(super) struct Failed {
@@ -33,7 +33,7 @@ pub(super) struct Failed {
 pub(super) enum What {
     Answer { error: ErrorFields, is_first_event: bool, refusal: Option<Refusal> },
     NotSent { by: NotSentBy, detail: String },
-    Lost { detail: String },
+    Lost { how: LostBy, detail: String },
     NoHead,
 }
 
@@ -232,7 +232,7 @@ pub(super) async fn recover(
 impl What {
     fn detail(&self) -> Option<&str> {
         match self {
-            Self::NotSent { detail, .. } | Self::Lost { detail } => Some(detail),
+            Self::NotSent { detail, .. } | Self::Lost { detail, .. } => Some(detail),
             Self::Answer { .. } | Self::NoHead => None,
         }
     }
@@ -251,7 +251,19 @@ impl What {
             Self::NoHead => {
                 (FaultKind::UpstreamTimeout, format!("the provider did not answer credential {tag} in time"))
             }
-            Self::NotSent { .. } | Self::Lost { .. } | Self::Answer { .. } => (
+            Self::Lost { how: LostBy::Reset, .. } => (
+                FaultKind::UpstreamConnection,
+                format!("the provider reset the request of credential {tag} without an answer"),
+            ),
+            Self::Lost { how: LostBy::EmptyStream, .. } => (
+                FaultKind::UpstreamConnection,
+                format!("the provider ended its answer to credential {tag} before the first event"),
+            ),
+            Self::Lost { how: LostBy::OtherProtocol, .. } => (
+                FaultKind::UpstreamConnection,
+                format!("the provider changed to a protocol that credential {tag} did not ask for"),
+            ),
+            Self::NotSent { .. } | Self::Lost { how: LostBy::Closing, .. } | Self::Answer { .. } => (
                 FaultKind::UpstreamConnection,
                 format!("the provider closed the connection of credential {tag} without an answer"),
             ),

@@ -11,12 +11,14 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use trunkline_core::answer_head::{MAX_FIELDS, MAX_SIZE};
 
 use super::stream::Stream;
 use crate::upload::UploadBody;
 
-/// Largest read buffer of a connection. Buffers grow with the traffic up to this; larger ones gain nothing for streams.
-const MAX_BUFFER: usize = 64 * 1024;
+/// Largest read buffer of a connection. Buffers grow with the traffic up to this; larger ones gain nothing for streams. The
+/// head of an answer must fit into it, with its status line.
+const MAX_BUFFER: usize = MAX_SIZE + 1024;
 
 /// Idle connections kept to one provider address.
 const MAX_IDLE: usize = 256;
@@ -34,8 +36,11 @@ pub struct Http1 {
 
 impl Http1 {
     pub(super) async fn open(stream: Stream) -> Result<Box<Self>, hyper::Error> {
-        let (sender, connection) =
-            http1::Builder::new().max_buf_size(MAX_BUFFER).handshake(TokioIo::new(stream)).await?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(MAX_BUFFER)
+            .max_headers(MAX_FIELDS)
+            .handshake(TokioIo::new(stream))
+            .await?;
         Ok(Box::new(Self { sender, connection, closed: false }))
     }
 

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio_util::task::AbortOnDropHandle;
+use trunkline_core::answer_head::{MAX_FIELDS, MAX_SIZE};
 
 use super::stream::Stream as Bytes;
 use crate::upload::UploadBody;
@@ -27,6 +28,11 @@ const MAX_STREAMS: usize = 100;
 /// What we let a provider send ahead on one stream, and on a connection.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
+/// Longest head of an answer that is read at all, as HTTP/2 counts it (RFC 9113, 10.5.1: 32 bytes more for each field). More than
+/// is taken, so that the refusal of a head that is a little too long can say why.
+#[expect(clippy::cast_possible_truncation, reason = "a constant far below the bound")]
+const MAX_HEADER_LIST: u32 = 2 * (MAX_SIZE + 32 * MAX_FIELDS) as u32;
 
 /// A ping when nothing has been heard for this long finds dead connections under long silences.
 const PING_AFTER: Duration = Duration::from_secs(30);
@@ -99,6 +105,7 @@ pub(super) async fn open(stream: Bytes) -> Result<(Shared, Stream), hyper::Error
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEADER_LIST)
         .keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PING_TIMEOUT)
         .handshake(TokioIo::new(stream))

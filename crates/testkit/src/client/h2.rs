@@ -27,6 +27,9 @@ use crate::socket::{Io, Socket};
 use crate::tls::{Alpn, Authority};
 use crate::upstream::reset_reason;
 
+/// Longest head that it takes: more than anything that is tested.
+const MAX_HEADER_LIST: u32 = 1 << 20;
+
 /// A connection on which requests can run side by side; it is closed when dropped.
 pub struct H2Client {
     sender: SendRequest<Upload>,
@@ -53,7 +56,9 @@ impl H2Client {
 
     async fn new(stream: Box<dyn Io>, base: String) -> io::Result<Self> {
         let tasks = Arc::new(Mutex::new(JoinSet::new()));
-        let handshake = Builder::new(Executor(Arc::clone(&tasks))).handshake(TokioIo::new(stream));
+        let handshake = Builder::new(Executor(Arc::clone(&tasks)))
+            .max_header_list_size(MAX_HEADER_LIST)
+            .handshake(TokioIo::new(stream));
         let (sender, connection) =
             bounded("an HTTP/2 handshake", handshake).await?.map_err(io::Error::other)?;
         lock(&tasks).spawn(async move {

@@ -60,6 +60,16 @@ impl Request {
         self
     }
 
+    /// The method.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The target, as it is sent.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
     /// Replaces every line of that name by one at the end.
     pub fn set_header(mut self, name: &str, value: &str) -> Self {
         self.headers.remove(name);

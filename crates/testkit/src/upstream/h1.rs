@@ -40,7 +40,7 @@ pub(super) async fn serve(shared: &Shared, stream: Stream, socket: Socket, conne
             let _ = socket.reset_on_close();
         }
         #[cfg(feature = "testing")]
-        Finish::Refused => {
+        Finish::Refused | Finish::LetGo => {
             socket.delivered().await;
             let _ = socket.reset_on_close();
         }

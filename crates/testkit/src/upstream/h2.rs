@@ -153,6 +153,10 @@ impl Stream {
                 self.flow.flushed().await;
                 output.abort(Aborted(h2::Reason::REFUSED_STREAM.into())).await;
             }
+            Ok(Finish::LetGo) => {
+                self.flow.flushed().await;
+                output.abort(Aborted(h2::Reason::NO_ERROR.into())).await;
+            }
             Ok(Finish::Cut(Cut::Close)) => {
                 self.flow.flushed().await;
                 self.close.set();

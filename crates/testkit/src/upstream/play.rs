@@ -25,6 +25,9 @@ pub(super) enum Finish {
     /// To be refused, as not looked at.
     #[cfg(feature = "testing")]
     Refused,
+    /// To be reset without an error.
+    #[cfg(feature = "testing")]
+    LetGo,
     /// The client left.
     Gone,
 }
@@ -57,7 +60,7 @@ pub(super) async fn play<O: Output>(
         Finish::Complete | Finish::Last => request.event(EventKind::ResponseComplete),
         Finish::Cut(_) => request.event(EventKind::ResponseCut),
         #[cfg(feature = "testing")]
-        Finish::Refused => request.event(EventKind::ResponseCut),
+        Finish::Refused | Finish::LetGo => request.event(EventKind::ResponseCut),
         Finish::Gone => {}
     }
     Ok(finish)
@@ -120,6 +123,8 @@ impl<O: Output> Player<'_, O> {
                 Step::Close => return Ok(Finish::Cut(Cut::Close)),
                 #[cfg(feature = "testing")]
                 Step::Refuse => return Ok(Finish::Refused),
+                #[cfg(feature = "testing")]
+                Step::LetGo => return Ok(Finish::LetGo),
                 #[cfg(feature = "testing")]
                 Step::GoAway(go_away) => self.output.go_away(*go_away).await?,
             }

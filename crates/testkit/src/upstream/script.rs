@@ -33,6 +33,8 @@ pub(super) enum Step {
     #[cfg(feature = "testing")]
     Refuse,
     #[cfg(feature = "testing")]
+    LetGo,
+    #[cfg(feature = "testing")]
     GoAway(GoAway),
     Converse(Held),
 }
@@ -203,6 +205,13 @@ impl Script {
     /// `REFUSED_STREAM`. HTTP/1.1 has no such thing: the connection is reset.
     pub fn refuse_stream(self) -> Self {
         self.step(Step::Refuse)
+    }
+
+    #[cfg(feature = "testing")]
+    /// Resets the HTTP/2 stream in its middle as if nothing were wrong: `RST_STREAM` with `NO_ERROR`. HTTP/1.1 has no such
+    /// thing: the connection is reset.
+    pub fn let_go(self) -> Self {
+        self.step(Step::LetGo)
     }
 
     #[cfg(feature = "testing")]

@@ -18,7 +18,10 @@ pub(super) fn error(fault: &Fault, request_id: &str) -> OwnAnswer {
         FaultKind::ModelDenied => "policy_blocked",
         FaultKind::BodyTooLarge | FaultKind::HeadTooLarge => "request_too_large",
         FaultKind::Overloaded => "overloaded_error",
-        FaultKind::Unavailable | FaultKind::UpstreamConnection | FaultKind::UpstreamTimeout => "api_error",
+        FaultKind::Unavailable
+        | FaultKind::UpstreamConnection
+        | FaultKind::UpstreamAnswer
+        | FaultKind::UpstreamTimeout => "api_error",
     };
     of(fault.kind.status(), kind, &fault.message, request_id)
 }

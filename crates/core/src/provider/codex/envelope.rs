@@ -25,6 +25,7 @@ pub(super) fn error(fault: &Fault) -> OwnAnswer {
         FaultKind::Overloaded
         | FaultKind::Unavailable
         | FaultKind::UpstreamConnection
+        | FaultKind::UpstreamAnswer
         | FaultKind::UpstreamTimeout => "server_error",
     };
     let body = json!({ "error": { "message": fault.message, "type": kind, "code": fault.kind.label() } });
