@@ -59,7 +59,7 @@ fn judged(exchange: &Exchange, is_api_key: bool) -> Option<(&'static str, Effect
     let failure = match response.status {
         None => Failure::Lost,
         Some(200) => {
-            let mut stream = FirstEvent::new(Hold::CODEX.bytes);
+            let mut stream = FirstEvent::unstated(Hold::CODEX.bytes);
             stream.push(&response.body);
             match stream.end().clone() {
                 Beginning::Release | Beginning::Undecided | Beginning::NoStream => return None,

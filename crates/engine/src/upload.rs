@@ -287,8 +287,7 @@ impl Upload {
                 return None;
             }
             let Some(chunk) = state.kept.read(&mut position) else {
-                let is_whole = state.incoming.is_none() && scanning.progress() == Progress::Ended;
-                return is_whole.then_some(false);
+                return (scanning.progress() == Progress::Ended).then_some(false);
             };
             scanning.take(&chunk);
         }

@@ -110,6 +110,8 @@ mod status;
 #[cfg(test)]
 mod streaming;
 #[cfg(test)]
+mod streams;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod throttled;
