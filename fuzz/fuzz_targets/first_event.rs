@@ -4,10 +4,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use trunkline_core::first_event::{Beginning, FirstEvent, MAX_HELD};
+use trunkline_core::first_event::{Beginning, FirstEvent, Hold};
+
+const MOST: u64 = Hold::CLAUDE.bytes;
 
 fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Beginning, u64) {
-    let mut scan = FirstEvent::new();
+    let mut scan = FirstEvent::new(MOST);
     for piece in pieces {
         let before = scan.beginning().clone();
         scan.push(piece);
@@ -18,8 +20,8 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Beginning, u64) {
         );
     }
     let told = (scan.beginning().clone(), scan.seen());
-    assert!(told.1 <= MAX_HELD);
-    assert_ne!(*scan.end(false), Beginning::Undecided);
+    assert!(told.1 <= MOST);
+    assert_ne!(*scan.end(), Beginning::Undecided);
     told
 }
 

@@ -1,7 +1,7 @@
 //! A stream of server-sent events, read byte by byte as it comes (HTML standard, *Server-sent events*).
 
+use crate::event_output::{EventScan, event_scan};
 use crate::failure::MAX_ERROR_BODY;
-use crate::scan::{BodyScan, Wanted};
 
 /// Longest event name and field name that is compared, in bytes. A longer one is none that matters.
 pub(crate) const MAX_NAME: usize = 64;
@@ -36,7 +36,7 @@ pub(crate) struct EventReader {
     has_fields: bool,
     has_data: bool,
     is_cut_short: bool,
-    scan: BodyScan<1>,
+    scan: EventScan,
 }
 
 /// Where in a line the reader is.
@@ -71,10 +71,6 @@ impl Name {
     }
 }
 
-fn type_scan() -> BodyScan<1> {
-    BodyScan::new([Wanted::Top("type")])
-}
-
 impl EventReader {
     /// A reader at the beginning of a stream.
     pub(crate) fn new() -> Self {
@@ -92,13 +88,18 @@ impl EventReader {
             has_fields: false,
             has_data: false,
             is_cut_short: false,
-            scan: type_scan(),
+            scan: event_scan(),
         }
     }
 
     /// The name that the event has so far; empty for none.
     pub(crate) fn name(&self) -> &[u8] {
         &self.event.0
+    }
+
+    /// Whether the name is being read, so that more of it may come.
+    pub(crate) fn is_in_name(&self) -> bool {
+        matches!(self.place, Place::Colon(Of::Event) | Place::Value(Of::Event))
     }
 
     /// Its data so far, the lines joined; `None` if it is longer than is kept.
@@ -126,8 +127,8 @@ impl EventReader {
         self.has_data
     }
 
-    /// What was found in its data so far, read as JSON: `type`.
-    pub(crate) fn scan(&self) -> &BodyScan<1> {
+    /// What was found in its data so far, read as JSON.
+    pub(crate) fn scan(&self) -> &EventScan {
         &self.scan
     }
 
@@ -144,7 +145,14 @@ impl EventReader {
         self.has_fields = false;
         self.has_data = false;
         self.is_cut_short = false;
-        self.scan = type_scan();
+        self.scan = event_scan();
+    }
+
+    /// The body ends here: a line that has begun is complete.
+    pub(crate) fn end_of_body(&mut self) {
+        if !matches!(self.place, Place::Start | Place::Mark(_)) {
+            self.end_line();
+        }
     }
 
     /// Takes a byte.
@@ -229,5 +237,77 @@ impl EventReader {
         }
         self.place = Place::Start;
         if is_blank { Step::EventEnd } else { Step::LineEnd }
+    }
+}
+
+/// Looks whether a body begins like a stream of events, for answers whose `content-type` does not say so.
+#[derive(Debug, Default)]
+pub(crate) struct Beginning {
+    /// What has come of the first line, up to the end of a field's name.
+    line: Vec<u8>,
+}
+
+/// The names of the fields of an event.
+const FIELDS: [&[u8]; 4] = [b"event", b"data", b"id", b"retry"];
+
+impl Beginning {
+    /// Takes the next byte; `None` as long as it cannot be told. A stream begins with a field or a comment, maybe behind a
+    /// byte-order mark and blank lines. JSON and HTML do not.
+    pub(crate) fn take(&mut self, byte: u8) -> Option<bool> {
+        self.line.push(byte);
+        let line = self.line.strip_prefix(&BYTE_ORDER_MARK).unwrap_or(&self.line);
+        if line.is_empty() || BYTE_ORDER_MARK.starts_with(&self.line) {
+            return None;
+        }
+        if matches!(line, b"\r" | b"\n") {
+            self.line.clear();
+            return None;
+        }
+        let is_name = |end: &[u8]| FIELDS.contains(&end);
+        match line.split_last() {
+            Some((b':', [])) => Some(true),
+            Some((b':' | b'\r' | b'\n', name)) => Some(is_name(name)),
+            _ if FIELDS.iter().any(|field| field.starts_with(line)) => None,
+            _ => Some(false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begins(body: &str) -> Option<bool> {
+        let mut beginning = Beginning::default();
+        body.bytes().find_map(|byte| beginning.take(byte))
+    }
+
+    #[test]
+    fn streams_are_told_from_other_bodies() {
+        for stream in [
+            "event: x",
+            "event:x",
+            "data: {",
+            "data:",
+            ": keep-alive",
+            ":\n",
+            "id: 1\n",
+            "retry: 5",
+            "data\n",
+            "\n\r\n\ndata: 1",
+            "\u{feff}data: 1",
+            "\u{feff}\n: x",
+            "event\r",
+        ] {
+            assert_eq!(begins(stream), Some(true), "{stream:?}");
+        }
+        for other in
+            ["{\"a\":1}", "[", "<html>", "eventual: x", "datum", " data: 1", "events: 1", "x", "\u{feff}{"]
+        {
+            assert_eq!(begins(other), Some(false), "{other:?}");
+        }
+        for open in ["", "\n", "eve", "event", "da", "\u{feff}", "\r\n"] {
+            assert_eq!(begins(open), None, "{open:?}");
+        }
     }
 }

@@ -2,39 +2,50 @@
 //!
 //! Spec: routing.md, *Failures before the first response byte*. A provider may answer 200 and then begin the stream with
 //! an error, for which another credential could still step in. So the head is held back until the first event that tells
-//! something is in, [`HOLD`] at most. [`FirstEvent`] is fed the body, decoded, in whatever pieces it arrives.
+//! something is in, as long as a provider's [`Hold`] says. [`FirstEvent`] is fed the body, decoded, in whatever pieces it
+//! arrives. Which events tell something: [`crate::event_output`].
 
 use std::time::Duration;
 
-use crate::event_stream::{EventReader, Step};
+use crate::event_output::{Says, says};
+use crate::event_stream::{self, EventReader, Step};
 use crate::failure::ErrorFields;
-use crate::scan::Progress;
 
-/// How long a head is held back after it is in.
-pub const HOLD: Duration = Duration::from_millis(500);
+/// How long, and how much of, a stream is held back at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// How long a head is held back after it is in.
+    pub time: Duration,
+    /// How many bytes of the body are held back, as they came or decoded, whichever are more.
+    pub bytes: u64,
+}
 
-/// Most bytes of a stream that are held back. What comes before the first telling event is small but for Codex's
-/// `response.created`, which repeats the request's instructions and tools, some 100 KB.
-pub const MAX_HELD: u64 = 1024 * 1024;
+impl Hold {
+    /// For Claude, whose client shows the first event at once.
+    pub const CLAUDE: Self = Self { time: Duration::from_millis(500), bytes: HELD_FREELY };
 
-/// Events that tell nothing.
-const NOT_TELLING: [&[u8]; 5] =
-    [b"ping", b"codex.rate_limits", b"response.metadata", b"response.created", b"response.in_progress"];
+    /// For Codex, whose client shows nothing before output. `response.created` and `response.in_progress` each repeat the
+    /// request's instructions and tools, some 100 KB.
+    pub const CODEX: Self = Self { time: Duration::from_secs(10), bytes: 1024 * 1024 };
+}
 
-/// Events that are errors.
-const ERRORS: [&[u8]; 2] = [b"error", b"response.failed"];
+/// How many bytes of a body may be held back without being counted. What is more counts against the memory of its user.
+pub const HELD_FREELY: u64 = 64 * 1024;
 
 /// What the beginning of a stream has told so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Beginning {
     /// Nothing yet.
     Undecided,
-    /// That the head may go: a telling event that is no error, a clean end, or more bytes than are held.
+    /// That the head may go: a telling event that is no error, or more bytes than are held.
     Release,
-    /// That it begins with this error: a failure, [`crate::failure::Answer::is_first_event`].
+    /// That it begins with this error: a failure, [`crate::failure::Answer::is_first_event`]. The whole event:
+    /// [`FirstEvent::error_event`].
     Error(ErrorFields),
     /// Nothing, and nothing will come: [`crate::failure::Failure::Lost`].
     Lost,
+    /// That the body is no stream of events, so that its head may go: only where no header said that it is one.
+    NoStream,
 }
 
 /// The scanner. See the module.
@@ -42,19 +53,35 @@ pub enum Beginning {
 pub struct FirstEvent {
     beginning: Beginning,
     seen: u64,
+    most: u64,
+    /// Looks whether it is a stream at all, until that is known.
+    sniff: Option<event_stream::Beginning>,
     reader: EventReader,
-}
-
-impl Default for FirstEvent {
-    fn default() -> Self {
-        Self::new()
-    }
+    error: Vec<u8>,
 }
 
 impl FirstEvent {
-    /// A scanner at the beginning of a stream.
-    pub fn new() -> Self {
-        Self { beginning: Beginning::Undecided, seen: 0, reader: EventReader::new() }
+    /// A scanner at the beginning of a stream of which at most `most` bytes are held.
+    pub fn new(most: u64) -> Self {
+        Self {
+            beginning: Beginning::Undecided,
+            seen: 0,
+            most,
+            sniff: None,
+            reader: EventReader::new(),
+            error: Vec::new(),
+        }
+    }
+
+    /// A scanner at the beginning of a body of which no header says that it is a stream. Until it has begun like one,
+    /// [`Self::is_stream`] does not hold.
+    pub fn unstated(most: u64) -> Self {
+        Self { sniff: Some(event_stream::Beginning::default()), ..Self::new(most) }
+    }
+
+    /// The scanner of a body that turned out to be no stream.
+    pub fn no_stream() -> Self {
+        Self { beginning: Beginning::NoStream, ..Self::new(0) }
     }
 
     /// What has been told so far. Once decided it stays.
@@ -62,9 +89,19 @@ impl FirstEvent {
         &self.beginning
     }
 
+    /// Whether it is known to be a stream.
+    pub fn is_stream(&self) -> bool {
+        self.sniff.is_none() && self.beginning != Beginning::NoStream
+    }
+
     /// How many bytes of the stream it took to decide; so far, as long as that is open.
     pub fn seen(&self) -> u64 {
         self.seen
+    }
+
+    /// The data of the event that [`Beginning::Error`] was read from: there may be more in it that tells of limits.
+    pub fn error_event(&self) -> &[u8] {
+        &self.error
     }
 
     /// Takes the next piece of the body. What follows the decision is not looked at.
@@ -74,6 +111,16 @@ impl FirstEvent {
                 break;
             }
             self.seen += 1;
+            if let Some(sniff) = &mut self.sniff {
+                match sniff.take(*byte) {
+                    Some(true) => self.sniff = None,
+                    Some(false) => {
+                        self.decide(Beginning::NoStream);
+                        break;
+                    }
+                    None => {}
+                }
+            }
             if self.reader.step(*byte) == Step::EventEnd {
                 // An event without data is none, whatever its name.
                 if self.reader.has_data() {
@@ -84,44 +131,44 @@ impl FirstEvent {
                 }
                 self.reader.begin_event();
             }
-            if self.seen >= MAX_HELD && self.beginning == Beginning::Undecided {
+            if self.seen >= self.most && self.beginning == Beginning::Undecided {
                 self.decide(Beginning::Release);
             }
         }
         &self.beginning
     }
 
-    /// Takes the end of the body: as HTTP has it, or a cut.
-    pub fn end(&mut self, is_clean: bool) -> &Beginning {
+    /// Takes the end of the body, or its cut: nothing has been told, and nothing will be. An error that lacks only the blank
+    /// line behind it counts; other events do not, since no client takes one for an event without it.
+    pub fn end(&mut self) -> &Beginning {
         if self.beginning == Beginning::Undecided {
-            self.decide(if is_clean { Beginning::Release } else { Beginning::Lost });
+            self.reader.end_of_body();
+            let judged = if self.reader.has_data() { self.judge() } else { Beginning::Undecided };
+            self.decide(match judged {
+                Beginning::Error(error) => Beginning::Error(error),
+                _ => Beginning::Lost,
+            });
         }
         &self.beginning
     }
 
     fn decide(&mut self, beginning: Beginning) {
+        if let Beginning::Error(_) = &beginning {
+            self.error = self.reader.data().unwrap_or_default().to_vec();
+        }
         self.beginning = beginning;
         self.reader = EventReader::new();
     }
 
     fn judge(&self) -> Beginning {
-        // `message` is what an event is called that has no name.
-        let name = match self.reader.name() {
-            b"" | b"message" if self.reader.scan().progress() == Progress::Ended => {
-                self.reader.scan().found(0).text().map(str::as_bytes)
-            }
-            b"" | b"message" => None,
-            name => Some(name),
+        let otherwise = match says(self.reader.name(), self.reader.scan()) {
+            Says::Nothing => return Beginning::Undecided,
+            Says::Output => return Beginning::Release,
+            Says::Error => Beginning::Release,
+            Says::ErrorOrNothing => Beginning::Undecided,
         };
-        if name.is_some_and(|name| NOT_TELLING.contains(&name)) {
-            return Beginning::Undecided;
-        }
-        // Chat completions have neither names nor types; their errors are recognised by what is in them.
-        let may_be_error = name.is_none_or(|name| ERRORS.contains(&name));
-        if may_be_error && let Some(data) = self.reader.data() {
-            return ErrorFields::from_json(data).map_or(Beginning::Release, Beginning::Error);
-        }
-        Beginning::Release
+        let error = self.reader.data().and_then(ErrorFields::from_json);
+        error.map_or(otherwise, Beginning::Error)
     }
 }
 

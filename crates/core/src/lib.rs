@@ -27,6 +27,7 @@ mod civil_time;
 pub mod client_address;
 pub mod document;
 pub mod event_cut;
+mod event_output;
 mod event_stream;
 pub mod failure;
 pub mod fault;

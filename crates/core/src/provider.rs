@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::failure::Texts;
 use crate::fault::Fault;
+use crate::first_event::Hold;
 use crate::limits::LimitFacts;
 use crate::login::LoginKind;
 use crate::request_hints::RequestHints;
@@ -206,6 +207,9 @@ pub trait Provider: LoginFormat {
         authorization: &Authorization,
         account_id: Option<&str>,
     ) -> Option<PreparedAuthorization>;
+
+    /// How long the head of a stream is held back at most, while nothing of the stream tells anything.
+    fn hold(&self) -> Hold;
 
     /// How it states limits, and how its clients are told of them.
     fn limit_facts(&self) -> &'static dyn LimitFacts;

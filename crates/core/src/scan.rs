@@ -16,6 +16,8 @@ pub enum Wanted {
     Top(&'static str),
     /// The same, or a number, `true`, `false` or `null`: [`Found::Scalar`].
     Value(&'static str),
+    /// `{"<key>": …}`, whatever the value is, which is not kept: [`Found::Unclear`] once it has begun.
+    Member(&'static str),
     /// `{"<outer>": {"<inner>": "…"}}`.
     Nested(&'static str, &'static str),
     /// Nowhere: nothing is wanted at this position.
@@ -44,7 +46,7 @@ pub enum Found {
     /// A number or a literal, as it is written: at [`Wanted::Value`] only.
     Scalar(String),
     /// Something that is no string, is longer than [`MAX_VALUE`], or stands there twice: two readers of the body could
-    /// disagree about it.
+    /// disagree about it. At [`Wanted::Member`], anything.
     Unclear,
 }
 
@@ -236,7 +238,9 @@ impl<const N: usize> BodyScan<N> {
         let outer = self.outer;
         self.key_may_nest = None;
         self.slot = self.wanted.iter().position(|wanted| match (*wanted, outer) {
-            (Wanted::Top(name) | Wanted::Value(name), None) => key.as_deref() == Some(name),
+            (Wanted::Top(name) | Wanted::Value(name) | Wanted::Member(name), None) => {
+                key.as_deref() == Some(name)
+            }
             (Wanted::Nested(parent, name), Some(outer)) => parent == outer && key.as_deref() == Some(name),
             _ => false,
         });
@@ -255,6 +259,9 @@ impl<const N: usize> BodyScan<N> {
     }
 
     fn begin_value(&mut self, byte: u8) {
+        if let Some(Wanted::Member(_)) = self.slot.and_then(|slot| self.wanted.get(slot)) {
+            self.store(Found::Unclear);
+        }
         match byte {
             b'"' if self.slot.is_some() => {
                 self.reader = StringReader::new(MAX_VALUE);

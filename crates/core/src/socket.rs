@@ -72,7 +72,7 @@ pub enum UpstreamEvent {
     Limits,
     /// Headers of the response, as an event.
     Metadata,
-    /// The response has begun: nothing that another could not begin as well.
+    /// It carries no output: nothing that another credential could not say as well.
     Preamble,
     /// An error, which ends the turn.
     Error,
@@ -82,7 +82,7 @@ pub enum UpstreamEvent {
     Incomplete,
     /// The turn has failed.
     Failed,
-    /// Output, or something unknown: it passes untouched, and no other credential can take the turn over.
+    /// Output, or what may hold some: it passes untouched, and no other credential can take the turn over.
     Output,
 }
 

@@ -9,8 +9,8 @@ use trunkline_core::failure::{
     Action, Answer, Attempts, CLAUDE, CODEX, Effect, ErrorFields, Failure, RefusalKind, Repeat, Situation,
     judge,
 };
-use trunkline_core::first_event::{Beginning, FirstEvent};
-use trunkline_testkit::fixtures::{self, CodexTransport, End, Exchange};
+use trunkline_core::first_event::{Beginning, FirstEvent, Hold};
+use trunkline_testkit::fixtures::{self, CodexTransport, Exchange};
 
 /// The time of the recordings, more or less: 2026-11-23 07:52 UTC.
 fn now() -> SystemTime {
@@ -59,10 +59,10 @@ fn judged(exchange: &Exchange, is_api_key: bool) -> Option<(&'static str, Effect
     let failure = match response.status {
         None => Failure::Lost,
         Some(200) => {
-            let mut stream = FirstEvent::new();
+            let mut stream = FirstEvent::unstated(Hold::CODEX.bytes);
             stream.push(&response.body);
-            match stream.end(response.end == End::Complete).clone() {
-                Beginning::Release | Beginning::Undecided => return None,
+            match stream.end().clone() {
+                Beginning::Release | Beginning::Undecided | Beginning::NoStream => return None,
                 Beginning::Lost => Failure::Lost,
                 Beginning::Error(fields) => {
                     error = fields;
@@ -210,7 +210,7 @@ fn codex() {
     for failure in fixtures::codex_failures().expect("the recorded failures") {
         let is_event = matches!(failure.transport, CodexTransport::Sse | CodexTransport::Frame);
         let error = if is_event {
-            let mut stream = FirstEvent::new();
+            let mut stream = FirstEvent::new(Hold::CODEX.bytes);
             match stream.push(&failure.body).clone() {
                 Beginning::Error(error) => error,
                 other => panic!("{}: {other:?}", failure.scenario),

@@ -27,7 +27,6 @@ impl<T: Clone + Default> Allocator<T> for Counted {
     }
 
     fn free_cell(&mut self, cell: Self::AllocatedMemory) {
-        let length = SliceWrapper::<T>::slice(&cell).len();
-        self.used.fetch_sub(length * size_of::<T>(), Ordering::Relaxed);
+        self.used.fetch_sub(size_of_val(SliceWrapper::<T>::slice(&cell)), Ordering::Relaxed);
     }
 }

@@ -120,9 +120,9 @@ impl Gzip {
                 }
                 *at += 1;
                 if *at == read.len() {
-                    let [a, b, c, d, e, f, g, h] = *read;
-                    let is_right = u32::from_le_bytes([a, b, c, d]) == self.crc.sum()
-                        && u32::from_le_bytes([e, f, g, h]) == self.crc.amount();
+                    let read = u64::from_le_bytes(*read);
+                    let expected = u64::from(self.crc.sum()) | u64::from(self.crc.amount()) << 32;
+                    let is_right = read == expected;
                     if !is_right {
                         return Err(DecodeError::Unreadable);
                     }

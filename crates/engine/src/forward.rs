@@ -21,7 +21,9 @@ use trunkline_core::socket::SocketFacts;
 use crate::client_connection::ClientConnection;
 use crate::client_headers::ClientHeaders;
 use crate::credential::{Credential, Held};
+use crate::decode::DecodeError;
 use crate::handshake::Handshake;
+use crate::memory_budget::Reservation;
 use crate::received_body::ReceivedBody;
 use crate::upload::{Upload, UploadError, Waiting};
 use crate::upstream::{Connection, NoAnswer, Origin, Source, Upstream, exchange};
@@ -101,8 +103,36 @@ pub(crate) struct Answer {
     pub(crate) read_ahead: VecDeque<Frame<Bytes>>,
     /// Whether the provider cut it meanwhile.
     pub(crate) was_cut: bool,
+    /// Whether its body is a stream of events, by its headers or by what it begins with.
+    pub(crate) is_stream: bool,
+    /// What came of reading its beginning, where that is more than nothing.
+    pub(crate) begun: Option<Box<Begun>>,
     /// When its head came.
     pub(crate) at: SystemTime,
+}
+
+/// What came of reading the beginning of an answer.
+#[derive(Debug, Default)]
+pub(crate) struct Begun {
+    /// The room for what has been read ahead, as far as that is counted.
+    pub(crate) held: Option<Reservation>,
+    /// Why it could not be decoded.
+    pub(crate) unreadable: Option<DecodeError>,
+    /// The headers of the answer with those of the error event that it begins with, if it does and that has any.
+    pub(crate) event_headers: Option<HeaderMap>,
+}
+
+impl Answer {
+    /// The headers that tell of limits: those of the event that it begins with are among them.
+    pub(crate) fn limit_headers(&self) -> &HeaderMap {
+        let of_event = self.begun.as_ref().and_then(|begun| begun.event_headers.as_ref());
+        of_event.unwrap_or_else(|| self.response.headers())
+    }
+
+    /// Why what has come of its body could not be decoded for reading, if so.
+    pub(crate) fn unreadable(&self) -> Option<DecodeError> {
+        self.begun.as_ref().and_then(|begun| begun.unreadable)
+    }
 }
 
 /// Who was waited for too long.
@@ -210,7 +240,16 @@ pub(crate) async fn forward(
                 return Err(Unanswered::Lost { how: LostBy::OtherProtocol, detail: why.to_owned() });
             }
             let (upstream, at) = (Arc::clone(upstream), SystemTime::now());
-            Ok(Answer { response, upstream, source, read_ahead: VecDeque::new(), was_cut: false, at })
+            Ok(Answer {
+                response,
+                upstream,
+                source,
+                read_ahead: VecDeque::new(),
+                was_cut: false,
+                is_stream: false,
+                begun: None,
+                at,
+            })
         }
         Ok(Err(error)) => {
             if let Some(error) = upload.failure() {

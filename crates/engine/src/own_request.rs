@@ -12,7 +12,8 @@ use http::{Method, Request, StatusCode, Uri};
 use http_body::Body as _;
 use tokio::time::Instant;
 
-use crate::decode::{BodyDecoder, DecodeError};
+use trunkline_decode::{ContentCoding, DecodeError, Decoder};
+
 use crate::received_body::{BodyError, ReceivedBody};
 use crate::upload::Upload;
 use crate::upstream::{Connection, NoAnswer, Source, Upstream, dial, exchange};
@@ -23,8 +24,8 @@ pub(crate) const MAX_ANSWER: usize = 1024 * 1024;
 /// Most codings that are undone, one after the other. We ask for none; more than one has never been seen.
 const MAX_CODINGS: usize = 3;
 
-/// A coded answer is decoded in pieces of so many bytes, so that of one that is cut most is read.
-const DECODED_AT_ONCE: usize = 256;
+/// How much of a coded answer is decoded at once.
+const DECODED_AT_ONCE: usize = 4 * 1024;
 
 /// A request of our own.
 #[derive(Debug)]
@@ -109,14 +110,19 @@ pub(crate) fn decode(body: &[u8], encoding: &str) -> (Vec<u8>, Result<(), Decode
 }
 
 fn undo(body: &[u8], coding: &str) -> (Vec<u8>, Result<(), DecodeError>) {
-    let mut decoder = BodyDecoder::new(coding, MAX_ANSWER as u64);
     let mut decoded = Vec::new();
-    for piece in body.chunks(DECODED_AT_ONCE) {
-        if let Err(error) = decoder.push(piece, |bytes| decoded.extend_from_slice(bytes)) {
-            return (decoded, Err(error));
+    let Some(mut decoder) = Decoder::new(ContentCoding::of([Some(coding)]), MAX_ANSWER as u64) else {
+        return (decoded, Err(DecodeError::Unreadable));
+    };
+    let (mut left, mut piece) = (body, [0; DECODED_AT_ONCE]);
+    loop {
+        match decoder.pull(&mut left, &mut piece) {
+            Ok(0) => break,
+            Ok(length) => decoded.extend_from_slice(piece.get(..length).unwrap_or_default()),
+            Err(error) => return (decoded, Err(error)),
         }
     }
-    let end = decoder.finish(|bytes| decoded.extend_from_slice(bytes));
+    let end = if decoder.may_end() { Ok(()) } else { Err(DecodeError::Unreadable) };
     (decoded, end)
 }
 

@@ -16,12 +16,15 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 use trunkline_core::availability::RequestEnd;
+use trunkline_core::event_cut::StreamLimits;
 use trunkline_core::provider::Provider;
 
-use self::limit_events::LimitEvents;
+use self::limit_events::{Left, LimitEvents};
 use crate::client_connection::RequestGuard;
 use crate::credential::{Credential, Told};
+use crate::decode::BodyDecoder;
 use crate::forward::Answer;
+use crate::memory_budget::Reservation;
 use crate::received_body::{BodyError, ReceivedBody};
 use crate::record::{Outcome, Record};
 use crate::upload::Upload;
@@ -73,6 +76,8 @@ pub struct Relay {
     upload: Arc<Upload>,
     /// Frames read ahead of their turn: before the head was passed on, or since they could not be merged.
     stashed: VecDeque<Frame<Bytes>>,
+    /// The room for what was read ahead, as long as that is there.
+    held: Option<Reservation>,
     /// Whether the provider cut it while it was read ahead.
     was_cut: bool,
     /// Takes out what the client is not to see.
@@ -106,7 +111,7 @@ impl Relay {
         record: Option<Box<Record>>,
         guard: RequestGuard,
     ) -> Self {
-        let Answer { response, upstream, source, read_ahead, was_cut, at: _ } = answer;
+        let Answer { response, upstream, source, read_ahead, begun, was_cut, .. } = answer;
         let (connection, stream) = match source {
             Source::Http1(connection) => (Some(connection), None),
             Source::Http2(permit) => (None, Some(permit)),
@@ -119,6 +124,7 @@ impl Relay {
             credential,
             upload,
             stashed: read_ahead,
+            held: begun.and_then(|begun| begun.held),
             was_cut,
             cut_out: None,
             state: State::Streaming,
@@ -131,43 +137,58 @@ impl Relay {
         }
     }
 
-    /// Has the provider's events about limits taken out of the answer, which is a stream of events.
-    pub(crate) fn cut_limit_events(&mut self, kind: &'static str, provider: &'static dyn Provider) {
-        self.cut_out = Some(Box::new(LimitEvents::new(kind, provider)));
+    /// Has what tells of the account's limits taken out of the answer, which is a stream of events. `decoder`: decodes it, if
+    /// it is compressed; what goes on is decoded then.
+    pub(crate) fn cut_limits(
+        &mut self,
+        limits: &'static StreamLimits,
+        provider: &'static dyn Provider,
+        decoder: Option<BodyDecoder>,
+    ) {
+        self.cut_out = Some(Box::new(LimitEvents::new(limits, provider, decoder)));
     }
 
     /// The next frame for the client.
     fn poll_provider(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         loop {
+            if let Some(events) = &mut self.cut_out {
+                match events.work_off(&self.credential) {
+                    Left::Piece(piece) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
+                    Left::Nothing => {}
+                    Left::Later => {
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Left::Unreadable(error) => {
+                        tracing::warn!(?error, "the provider's stream cannot be decoded: cut");
+                        return Poll::Ready(Some(Err(Cut)));
+                    }
+                }
+            }
             let frame = ready!(self.poll_received(context));
             let Some(events) = &mut self.cut_out else { return Poll::Ready(frame) };
-            match frame {
+            let (then, was_cut) = match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         self.silent_since = None;
-                        let left = events.take_out(&data, &self.credential);
-                        if !left.is_empty() {
-                            return Poll::Ready(Some(Ok(Frame::data(left))));
-                        }
+                        events.push(data);
+                        continue;
                     }
-                    Err(trailers) => {
-                        let held = events.end();
-                        if held.is_empty() {
-                            return Poll::Ready(Some(Ok(trailers)));
-                        }
-                        self.stashed.push_front(trailers);
-                        return Poll::Ready(Some(Ok(Frame::data(held))));
-                    }
+                    Err(trailers) => (Some(trailers), false),
                 },
-                ended => {
-                    let held = events.end();
-                    if held.is_empty() {
-                        return Poll::Ready(ended);
-                    }
-                    self.was_cut |= ended.is_some();
-                    return Poll::Ready(Some(Ok(Frame::data(held))));
+                Some(Err(_)) => (None, true),
+                None => (None, false),
+            };
+            let was_cut = was_cut || !events.may_end();
+            let held = events.end(&self.credential);
+            self.was_cut |= was_cut;
+            if !held.is_empty() {
+                if let Some(trailers) = then.filter(|_| !was_cut) {
+                    self.stashed.push_front(trailers);
                 }
+                return Poll::Ready(Some(Ok(Frame::data(held))));
             }
+            return Poll::Ready(if was_cut { Some(Err(Cut)) } else { then.map(Ok) });
         }
     }
 
@@ -182,6 +203,9 @@ impl Relay {
     /// The next frame as the provider's connection gives it.
     fn poll_received(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         if let Some(frame) = self.stashed.pop_front() {
+            if self.stashed.is_empty() {
+                self.held = None;
+            }
             return Poll::Ready(Some(Ok(frame)));
         }
         if self.was_cut {

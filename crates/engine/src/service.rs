@@ -32,6 +32,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
 use trunkline_core::auth::TokenTable;
 use trunkline_core::client_address::Network;
+use trunkline_core::event_cut::StreamLimits;
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::ids::{ServiceId, UserId};
 use trunkline_core::issued_states::IssuedStates;
@@ -52,6 +53,7 @@ use crate::bindings::Bindings;
 use crate::client_connection::{ClientConnection, RequestGuard};
 use crate::client_headers::ClientHeaders;
 use crate::credential::Credential;
+use crate::decode::{BodyDecoder, ContentCoding, DecodeError, coding_of};
 use crate::failovers::Failovers;
 use crate::forward::{Answer, Outgoing, upload_fault};
 use crate::memory_budget::{Holder, MemoryBudget, MemoryShare};
@@ -307,7 +309,6 @@ impl Service {
         if let Some(record) = &mut under.record {
             record.hints = self.provider.hints(&parts.headers);
         }
-        let encoding = headers::listed(&parts.headers, &CONTENT_ENCODING);
         let session = self.provider.session(&parts.headers, &[]);
         let mut wanted = self.provider.wanted();
         if session.is_some() {
@@ -320,7 +321,7 @@ impl Service {
         };
         let upload = Upload::new(
             body,
-            encoding.as_deref(),
+            coding_of(&parts.headers),
             wanted,
             self.settings.upload,
             &self.memory_of(authed.user.as_deref(), address),
@@ -417,6 +418,11 @@ impl Service {
         explanation: Option<&str>,
     ) -> Response<ResponseBody> {
         let status = answer.response.status();
+        let passthrough = asked.user.as_ref().is_some_and(|user| user.passthrough_limits);
+        let cut = match self.limits_to_cut(&answer, credential.tag(), passthrough, &upload) {
+            Ok(cut) => cut,
+            Err(fault) => return self.refuse(&fault, under, guard),
+        };
         let provided = std::mem::take(answer.response.headers_mut());
         let reason = answer.response.extensions_mut().remove::<hyper::ext::ReasonPhrase>();
         let mut record = under.record.take();
@@ -425,7 +431,6 @@ impl Service {
             record.credential = Some(Arc::clone(credential.tag()));
             record.answered = Some(Instant::now());
         }
-        let passthrough = asked.user.as_ref().is_some_and(|user| user.passthrough_limits);
         // A pool of one stands for one account, as its client does.
         let is_alone = asked.pool.members().len() == 1;
         let is_limit_header = |name: &str| {
@@ -447,24 +452,19 @@ impl Service {
         }
         own::set_request_id(&mut response_headers, &under.id);
         own::set_explanation(&mut response_headers, explanation);
-        // A compressed stream goes on as it is: it cannot be read here without being written anew.
-        let limit_event = self.provider.limit_facts().limit_event().filter(|_| {
-            !passthrough
-                && is_event_stream(&response_headers)
-                && !response_headers.contains_key(CONTENT_ENCODING)
-        });
-        if limit_event.is_some() {
-            // It may become shorter.
-            response_headers = headers::without(response_headers, &CONTENT_LENGTH);
-        }
         if !upload.is_received() && !guard.connection().is_http2() {
             // The provider answered early: what is still to come of the request may not come to its end before the answer does.
             rest::announce_end(&mut response_headers, guard.connection());
         }
         guard.connection().on_given(1);
         let mut relay = Relay::new(answer, credential, upload, self.settings.idle, record, guard);
-        if let Some(kind) = limit_event {
-            relay.cut_limit_events(kind, self.provider);
+        if let Some((limits, decoder)) = cut {
+            // It becomes shorter, and is decoded where it has to be: the one case in which an encoding changes.
+            response_headers = headers::without(response_headers, &CONTENT_LENGTH);
+            if decoder.is_some() {
+                response_headers = headers::without(response_headers, &CONTENT_ENCODING);
+            }
+            relay.cut_limits(limits, self.provider, decoder);
         }
         let mut response = Response::new(ResponseBody::Relay(Box::new(relay)));
         *response.status_mut() = status;
@@ -474,6 +474,45 @@ impl Service {
             response.extensions_mut().insert(reason);
         }
         response
+    }
+
+    /// What has to be taken out of an answer, and what decodes it for that. An answer that has to be decoded and cannot be
+    /// does not go to the client: nobody knows what of the account is in it.
+    fn limits_to_cut(
+        &self,
+        answer: &Answer,
+        tag: &str,
+        passthrough: bool,
+        upload: &Upload,
+    ) -> Result<Option<(&'static StreamLimits, Option<BodyDecoder>)>, Fault> {
+        let headers = answer.response.headers();
+        let is_stream = answer.is_stream || is_event_stream(headers);
+        let Some(limits) = self.provider.limit_facts().stream_limits().filter(|_| is_stream && !passthrough)
+        else {
+            return Ok(None);
+        };
+        let coding = coding_of(headers);
+        if coding == ContentCoding::Identity {
+            return Ok(Some((limits, None)));
+        }
+        if answer.unreadable() == Some(DecodeError::NoRoom) {
+            return Err(Fault::new(
+                FaultKind::Overloaded,
+                "there is no room to decode the provider's answer at present",
+            ));
+        }
+        if answer.unreadable().is_none() && coding != ContentCoding::Unknown {
+            let decoder = BodyDecoder::new(coding, u64::MAX, upload.memory());
+            return Ok(Some((limits, Some(decoder))));
+        }
+        let stated = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("none");
+        let shown: String = stated.chars().take(100).collect();
+        Err(Fault::new(
+            FaultKind::UpstreamConnection,
+            format!(
+                "the provider answered credential {tag} in an encoding that trunkline cannot read: {shown}"
+            ),
+        ))
     }
 
     /// What the log wants to know of the request, as far as it has been seen in passing.

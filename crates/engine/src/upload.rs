@@ -3,6 +3,8 @@
 //!
 //! Spec: claude.md, *To the provider*. The chunks are the ones the HTTP library read; keeping them keeps a reference.
 
+mod scanning;
+
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -13,15 +15,16 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use trunkline_core::body_rate::BodyRate;
 use trunkline_core::provider::{WANTED_COUNT, WANTED_MODEL, WANTED_SESSION};
-use trunkline_core::scan::{BodyScan, Found, Progress, Wanted};
+use trunkline_core::scan::{Found, Progress, Wanted};
 
-use crate::decode::{BodyDecoder, DecodeError};
+use self::scanning::Scanning;
+use crate::decode::{BodyDecoder, ContentCoding, DecodeError};
 use crate::kept_bytes::{KeptBytes, Position};
 use crate::memory_budget::{MemoryShare, Reservation};
 use crate::received_body::ReceivedBody;
 
 /// How much of a body is looked through for the model, for routing and for the log (claude.md, *To the provider*).
-const MAX_SCAN_FOR_MODEL: usize = 64 * 1024;
+const MAX_SCAN_FOR_MODEL: u64 = 64 * 1024;
 
 /// Bounds of one body.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +82,8 @@ pub(crate) enum Unread {
 pub struct Upload {
     state: Mutex<State>,
     limits: UploadLimits,
+    coding: ContentCoding,
+    memory: MemoryShare,
 }
 
 #[derive(Debug)]
@@ -103,9 +108,7 @@ struct State {
     rate: BodyRate,
     /// Since when the provider has been waited for; `None` after every progress. The clock is only read when somebody waits.
     waiting_for_provider: Option<Instant>,
-    scan: BodyScan<WANTED_COUNT>,
-    scanned: usize,
-    decoder: Option<BodyDecoder>,
+    scanning: Scanning<WANTED_COUNT>,
     /// Whether the whole body is to be read by the scanner.
     strict: bool,
     /// Whether anybody wants to know what it finds in passing.
@@ -117,11 +120,11 @@ struct State {
 }
 
 impl Upload {
-    /// A body about to be read. `encoding` is the value of `content-encoding`, if there is one; `curious`: whether the model
-    /// is wanted in passing; `memory`: the share of the one who sends it.
+    /// A body about to be read. `coding` is how it is compressed; `curious`: whether the model is wanted in passing; `memory`:
+    /// the share of the one who sends it.
     pub fn new(
         incoming: ReceivedBody,
-        encoding: Option<&str>,
+        coding: ContentCoding,
         wanted: [Wanted; WANTED_COUNT],
         limits: UploadLimits,
         memory: &MemoryShare,
@@ -147,15 +150,13 @@ impl Upload {
             waiting_for_client: None,
             rate: BodyRate::new(limits.min_rate),
             waiting_for_provider: None,
-            scan: BodyScan::new(wanted),
-            scanned: 0,
-            decoder: encoding.map(|encoding| BodyDecoder::new(encoding, limits.max_body)),
+            scanning: Scanning::new(wanted, decoder_for(coding, limits.max_body, memory)),
             strict: false,
             curious,
             ahead: false,
             is_over: false,
         };
-        Ok(Arc::new(Self { state: Mutex::new(state), limits }))
+        Ok(Arc::new(Self { state: Mutex::new(state), limits, coding, memory: memory.clone() }))
     }
 
     /// No body, of a request whose head is waited for within `limits`.
@@ -178,12 +179,13 @@ impl Upload {
 
     fn whole(body: Bytes, limits: UploadLimits) -> Arc<Self> {
         let length = body.len() as u64;
+        let memory = MemoryShare::of_own();
         let state = State {
             incoming: None,
             length: Some(length),
             kept: body.into(),
             kept_bytes: 0,
-            reserved: MemoryShare::of_own().empty(),
+            reserved: memory.empty(),
             keeping: true,
             tries: 0,
             sent: Position::default(),
@@ -193,15 +195,13 @@ impl Upload {
             waiting_for_client: None,
             rate: BodyRate::new(limits.min_rate),
             waiting_for_provider: None,
-            scan: BodyScan::new([Wanted::Top(""); WANTED_COUNT]),
-            scanned: 0,
-            decoder: None,
+            scanning: Scanning::new([Wanted::Nothing; WANTED_COUNT], None),
             strict: false,
             curious: false,
             ahead: false,
             is_over: false,
         };
-        Arc::new(Self { state: Mutex::new(state), limits })
+        Arc::new(Self { state: Mutex::new(state), limits, coding: ContentCoding::Identity, memory })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -211,25 +211,28 @@ impl Upload {
 
     /// Reads the whole body into memory, for the scanner to see every key of it before anything is sent.
     pub async fn read_whole(&self) -> Result<(), UploadError> {
-        self.lock().strict = true;
+        {
+            let mut state = self.lock();
+            state.strict = true;
+            state.scanning.be_strict();
+        }
         std::future::poll_fn(|context| {
             let mut state = self.lock();
             loop {
+                if state.scanning.has_more() {
+                    if let Err(error) = state.scanning.step() {
+                        return Poll::Ready(Err(state.fail(error.into())));
+                    }
+                    if state.scanning.has_more() {
+                        // Decoding goes on when others have had their turn.
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                }
                 match std::task::ready!(state.poll_next(self, context)) {
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Poll::Ready(Err(error)),
-                    None => {
-                        if let Some(decoder) = state.decoder.take() {
-                            let mut scan = std::mem::replace(
-                                &mut state.scan,
-                                BodyScan::new([Wanted::Top(""); WANTED_COUNT]),
-                            );
-                            let ended = decoder.finish(|piece| scan.push(piece));
-                            state.scan = scan;
-                            ended.map_err(UploadError::from)?;
-                        }
-                        return Poll::Ready(Ok(()));
-                    }
+                    None => return Poll::Ready(state.scanning.end().map_err(UploadError::from)),
                 }
             }
         })
@@ -237,18 +240,31 @@ impl Upload {
     }
 
     /// Reads on until the scanner has seen the model, which is looked for in the first 64 KiB, and, if `wants_session`, the
-    /// place of the session, which is looked for as far as the body is kept for a repeat; or until the body has ended.
+    /// place of the session, which is looked for as far as the body is kept for a repeat; or until the body has ended. Of a
+    /// compressed body, decoded bytes count.
     pub async fn read_for_routing(&self, wants_session: bool) -> Result<(), UploadError> {
         self.lock().ahead = true;
         let read = std::future::poll_fn(|context| {
             let mut state = self.lock();
             loop {
-                let has = |at| *state.scan.found(at) != Found::Nothing;
-                let needs_session = wants_session && !has(WANTED_SESSION.start);
-                let needs_model = !has(WANTED_MODEL) && state.scanned < MAX_SCAN_FOR_MODEL;
-                let is_over = state.is_over || state.scan.progress() != Progress::Reading;
+                let scanning = &state.scanning;
+                let has = |at| *scanning.found(at) != Found::Nothing;
+                let needs_session = wants_session
+                    && !has(WANTED_SESSION.start)
+                    && scanning.read() < self.limits.replay_buffer;
+                let needs_model = !has(WANTED_MODEL) && scanning.read() < MAX_SCAN_FOR_MODEL;
+                let is_over = state.is_over || scanning.is_over() || scanning.progress() != Progress::Reading;
                 if is_over || !(needs_session || needs_model) {
                     return Poll::Ready(Ok(()));
+                }
+                if scanning.has_more() {
+                    // One that cannot be read is forwarded all the same: `is_over`.
+                    let _ = state.scanning.step();
+                    if state.scanning.has_more() {
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    continue;
                 }
                 match std::task::ready!(state.poll_next(self, context)) {
                     Some(Ok(_)) => {}
@@ -258,23 +274,65 @@ impl Upload {
             }
         })
         .await;
-        self.lock().ahead = false;
+        let mut state = self.lock();
+        state.ahead = false;
+        state.scan_in_passing();
         read
+    }
+
+    /// Whether the body asks for its answer as a stream (`stream: true`). `None`: that cannot be told, since not all of the body
+    /// has come or been kept, or it cannot be read. Reads what is kept, which few requests need: a client says it in a header
+    /// as well, or the answer says what it is.
+    pub(crate) async fn asks_stream(&self) -> Option<bool> {
+        let decoder = decoder_for(self.coding, self.limits.replay_buffer, &self.memory);
+        let mut scanning = Scanning::new([Wanted::Value("stream")], decoder);
+        let mut position = Position::default();
+        loop {
+            while scanning.has_more() {
+                scanning.step().ok()?;
+                match scanning.found(0) {
+                    Found::Nothing => {}
+                    Found::Scalar(literal) => return Some(literal == "true"),
+                    Found::Text(_) | Found::Unclear => return None,
+                }
+                if scanning.has_more() {
+                    tokio::task::yield_now().await;
+                }
+            }
+            let state = self.lock();
+            if !state.keeping {
+                return None;
+            }
+            let Some(chunk) = state.kept.read(&mut position) else {
+                return (scanning.progress() == Progress::Ended).then_some(false);
+            };
+            scanning.take(&chunk);
+        }
+    }
+
+    /// Whether there is a body.
+    pub(crate) fn has_body(&self) -> bool {
+        self.length() != Some(0)
+    }
+
+    /// The share of the memory for bodies of the one who sends this.
+    pub(crate) fn memory(&self) -> &MemoryShare {
+        &self.memory
     }
 
     /// What the scanner found so far: how far it came, the model, and the places of the session id.
     pub fn facts(&self) -> (Progress, Found, [Found; WANTED_COUNT - 1]) {
         let state = self.lock();
         (
-            state.scan.progress(),
-            state.scan.found(WANTED_MODEL).clone(),
-            std::array::from_fn(|index| state.scan.found(WANTED_SESSION.start + index).clone()),
+            state.scanning.progress(),
+            state.scanning.found(WANTED_MODEL).clone(),
+            std::array::from_fn(|index| state.scanning.found(WANTED_SESSION.start + index).clone()),
         )
     }
 
     /// The model that it asks for, as far as the scanner has seen.
     pub fn model(&self) -> Option<String> {
-        self.lock().scan.found(WANTED_MODEL).text().map(str::to_owned)
+        self.lock().scanning.found(WANTED_MODEL).text().map(str::to_owned)
     }
 
     /// Body for the next try: the kept part again, then what is still to come. `None` once something has been let go.
@@ -448,35 +506,31 @@ impl State {
                 self.let_go();
             }
         }
-        self.scan(chunk)
-    }
-
-    fn scan(&mut self, chunk: &[u8]) -> Result<(), UploadError> {
-        let wants_more = self.strict
-            || self.ahead
-            || (self.curious && !self.scan.is_satisfied() && self.scanned < MAX_SCAN_FOR_MODEL);
-        if !wants_more {
-            return Ok(());
-        }
-        self.scanned += chunk.len();
-        // Only who decides by the model has to know that it does not stand there twice.
-        let push = if self.strict { BodyScan::push } else { BodyScan::push_until_satisfied };
-        match &mut self.decoder {
-            None => push(&mut self.scan, chunk),
-            Some(decoder) => {
-                let scan = &mut self.scan;
-                let decoded = decoder.push(chunk, |piece| push(scan, piece));
-                // Unreadable for the log is no reason to refuse: the body is forwarded all the same.
-                if self.strict {
-                    decoded?;
-                } else if decoded.is_err() {
-                    self.scanned = MAX_SCAN_FOR_MODEL;
-                    self.is_over |= self.ahead;
-                }
-            }
+        self.scanning.take(chunk);
+        if !self.strict && !self.ahead {
+            self.scan_in_passing();
         }
         Ok(())
     }
+
+    /// Reads what has come, as far as it is wanted for the log. That is little, and need not be interrupted.
+    fn scan_in_passing(&mut self) {
+        let wants_more = |scanning: &Scanning<WANTED_COUNT>| {
+            !scanning.is_satisfied() && scanning.read() < MAX_SCAN_FOR_MODEL
+        };
+        while self.curious && self.scanning.has_more() && wants_more(&self.scanning) {
+            // One that cannot be read is forwarded all the same.
+            let _ = self.scanning.step();
+        }
+        if !self.curious || !wants_more(&self.scanning) {
+            self.scanning.stop();
+        }
+    }
+}
+
+/// A decoder for a body, if it is compressed.
+fn decoder_for(coding: ContentCoding, max: u64, memory: &MemoryShare) -> Option<BodyDecoder> {
+    (coding != ContentCoding::Identity).then(|| BodyDecoder::new(coding, max, memory))
 }
 
 impl From<DecodeError> for UploadError {
@@ -484,6 +538,7 @@ impl From<DecodeError> for UploadError {
         match error {
             DecodeError::TooLarge => Self::TooLarge,
             DecodeError::Unreadable => Self::Undecodable,
+            DecodeError::NoRoom => Self::NoRoom,
         }
     }
 }

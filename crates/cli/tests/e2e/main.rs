@@ -116,6 +116,8 @@ mod status;
 #[cfg(test)]
 mod streaming;
 #[cfg(test)]
+mod streams;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod throttled;

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod compressed;
+#[cfg(test)]
 mod conversation;
 #[cfg(test)]
 mod setup;

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::event_cut::StreamLimits;
 use crate::limits::error_body::ErrorBody;
 use crate::limits::{Aggregate, LimitScope, NoCandidate, Readings, Refusal, View};
 use crate::provider::OwnAnswer;
@@ -49,9 +50,12 @@ pub trait LimitFacts: Debug + Send + Sync + 'static {
     /// What the usage endpoint's answer says; `None` if it is none, which is a failed poll.
     fn read_usage(&self, body: &[u8], now: SystemTime) -> Option<Readings>;
 
-    /// The type of the events that tell of limits within a stream, where there are such: they are cut out of answers over
-    /// HTTP, whose headers tell.
-    fn limit_event(&self) -> Option<&'static str>;
+    /// The events that tell of limits within a stream, where there are such: they do not go on in answers over HTTP, whose
+    /// headers tell of the aggregate.
+    fn stream_limits(&self) -> Option<&'static StreamLimits>;
+
+    /// The headers that an event within a stream carries, as if they were those of a response; none for most.
+    fn event_headers(&self, event: &[u8]) -> HeaderMap;
 
     /// What an event within a stream says, if anything.
     fn read_event(&self, event: &[u8], now: SystemTime) -> Readings;

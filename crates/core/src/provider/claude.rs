@@ -20,6 +20,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use crate::failure::{CLAUDE, Texts};
 use crate::fault::Fault;
+use crate::first_event::Hold;
 use crate::limits::LimitFacts;
 use crate::login::{Login, LoginError, LoginKind, Plan};
 use crate::provider::{
@@ -178,6 +179,10 @@ impl Provider for Claude {
         let mut value = value.ok()?;
         value.set_sensitive(true);
         Some(PreparedAuthorization { name, value, account: None, is_oauth })
+    }
+
+    fn hold(&self) -> Hold {
+        Hold::CLAUDE
     }
 
     fn limit_facts(&self) -> &'static dyn LimitFacts {

@@ -18,6 +18,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use crate::failure::{CODEX, Texts};
 use crate::fault::Fault;
+use crate::first_event::Hold;
 use crate::limits::LimitFacts;
 use crate::login::{Login, LoginError, LoginKind, Plan};
 use crate::provider::login_format::refuses_by_code;
@@ -161,6 +162,10 @@ impl Provider for Codex {
             None => None,
         };
         Some(PreparedAuthorization { name: AUTHORIZATION, value: bearer(token)?, account, is_oauth })
+    }
+
+    fn hold(&self) -> Hold {
+        Hold::CODEX
     }
 
     fn limit_facts(&self) -> &'static dyn LimitFacts {

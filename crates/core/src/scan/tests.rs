@@ -169,3 +169,21 @@ fn values_are_kept_as_they_are_written_where_they_are_wanted() {
     assert_eq!(value(&format!(r#"{{"v":{}}}"#, "1".repeat(MAX_SCALAR + 1))), Found::Unclear);
     assert_eq!(value(r#"{"a":{"v":1}}"#), Found::Nothing);
 }
+
+#[test]
+fn a_member_is_found_whatever_its_value_is() {
+    for value in ["1", "null", "\"x\"", "[1,{}]", "{\"delta\":2}"] {
+        let body = format!("{{\"a\":{value},\"delta\":{value},\"model\":\"m\"}}");
+        for size in [1, body.len()] {
+            let mut scan =
+                BodyScan::new([Wanted::Member("delta"), Wanted::Top("model"), Wanted::Member("item")]);
+            body.as_bytes().chunks(size).for_each(|piece| scan.push(piece));
+            assert_eq!(scan.progress(), Progress::Ended);
+            assert_eq!(
+                [scan.found(0), scan.found(1), scan.found(2)],
+                [&Found::Unclear, &Found::Text("m".to_owned()), &Found::Nothing],
+                "{value}"
+            );
+        }
+    }
+}

@@ -6,13 +6,14 @@ use std::time::SystemTime;
 use trunkline_core::login::Login;
 use trunkline_core::provider::Provider;
 use trunkline_core::refresh::{RefreshAnswer, Unread, closed};
+use trunkline_decode::DecodeError;
 use trunkline_login_store::{
     Answer, AnswerEdits, AnswerEnd, NotALogin, ProviderFormat, Reason, StoreFormat, Stored, no_login,
 };
 use zeroize::Zeroizing;
 
-use crate::decode::DecodeError;
 use crate::own_request::decode;
+use trunkline_decode::DecodeError;
 
 /// A body in one reading.
 type Text = Zeroizing<Vec<u8>>;

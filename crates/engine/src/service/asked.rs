@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
+use http::header::ACCEPT;
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::glob;
 use trunkline_core::ids::CredentialId;
@@ -36,6 +37,8 @@ pub(super) struct Asked {
     /// What it takes of a credential's windows.
     pub(super) quota: Quota,
     pub(super) transport: Transport,
+    /// Whether its `accept` asks for a stream of events. The body may ask for one all the same.
+    pub(super) accepts_stream: bool,
     /// How long it may wait for a credential to become usable.
     pub(super) wait: Duration,
     /// Whether its user wants to be told how the credential was picked.
@@ -113,6 +116,7 @@ impl Service {
             needs_api_key: authed.call.needs_api_key,
             quota: if authed.call.uses_quota { self.provider.quota(headers) } else { Quota::Nothing },
             transport: Transport::Http,
+            accepts_stream: accepts_stream(headers),
             wait: user.and_then(|user| user.wait_for_capacity).unwrap_or(self.settings.wait_for_capacity),
             explain: user.is_some_and(|user| user.explain)
                 && headers.get(EXPLAIN).is_some_and(|value| value == "1"),
@@ -175,6 +179,14 @@ fn denied(model: &str, user: Option<&User>) -> String {
         }
     }
     text
+}
+
+/// Whether a request with these headers accepts a stream of events.
+fn accepts_stream(headers: &HeaderMap) -> bool {
+    const STREAM: &str = "text/event-stream";
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let kinds = values.flat_map(|value| value.split(','));
+    kinds.filter_map(|kind| kind.split(';').next()).any(|kind| kind.trim().eq_ignore_ascii_case(STREAM))
 }
 
 /// Whether one of them is at a limit that only some models are about.

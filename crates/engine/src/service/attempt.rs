@@ -20,7 +20,7 @@ use trunkline_core::selection::{NoCandidate, Outcome, Quota, moves_binding};
 
 use super::Service;
 use super::asked::Asked;
-use super::examine::{Examined, examine};
+use super::examine::{AnswerTo, Examined, examine};
 use super::failed::{Failed, What};
 use crate::client_connection::RequestGuard;
 use crate::credential::{Credential, Held, Told};
@@ -249,11 +249,17 @@ impl Service {
             }
         }
         let model = || request.asked.model.clone().or_else(|| request.upload.model());
-        match examine(self.provider, &mut answer, model, credential.is_api_key()).await {
+        let to = AnswerTo {
+            method: &request.outgoing.method,
+            accepts_stream: request.asked.accepts_stream,
+            upload: request.upload,
+            is_api_key: credential.is_api_key(),
+        };
+        match examine(self.provider, &mut answer, to, model).await {
             Examined::Fine => Came::Fine(answer),
             Examined::Lost => failed(What::Lost {
                 how: LostBy::EmptyStream,
-                detail: "the stream was cut before it began".to_owned(),
+                detail: "the stream ended before it began".to_owned(),
             }),
             Examined::Failed { error, is_first_event, refusal } => Came::Failed(Failed {
                 what: What::Answer { error, is_first_event, refusal },

@@ -139,8 +139,7 @@ impl Service {
     ) {
         let (live, now) = (credential.live(), situation.now);
         let readings = |answer: &Answer| {
-            let response = &answer.response;
-            self.provider.limit_facts().read_headers(response.status(), response.headers(), now)
+            self.provider.limit_facts().read_headers(answer.response.status(), answer.limit_headers(), now)
         };
         let refusal = match what {
             What::Answer { refusal, .. } => refusal.as_ref(),
@@ -166,8 +165,7 @@ impl Service {
             None => {
                 live.on_answered(false);
                 if let Some(answer) = answer {
-                    let response = &answer.response;
-                    live.on_headers(self.provider, response.status(), response.headers(), now);
+                    live.on_headers(self.provider, answer.response.status(), answer.limit_headers(), now);
                 }
                 return;
             }

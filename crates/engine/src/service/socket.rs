@@ -102,6 +102,7 @@ impl Service {
             needs_api_key: authed.call.needs_api_key,
             quota: Quota::Usual,
             transport: Transport::WebSocket,
+            accepts_stream: false,
             wait: user.and_then(|user| user.wait_for_capacity).unwrap_or(self.settings.wait_for_capacity),
             explain: false,
         };

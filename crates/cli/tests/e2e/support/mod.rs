@@ -1,6 +1,7 @@
 //! What the stories share: configurations, clients of either protocol, and the shape of a refusal.
 
 pub(crate) mod codex;
+pub(crate) mod dress;
 pub(crate) mod socket;
 
 use std::fmt::Write as _;

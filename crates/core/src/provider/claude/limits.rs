@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::event_cut::StreamLimits;
 use crate::limits::{Aggregate, LimitFacts, LimitScope, NoCandidate, Readings, Refusal, RefusedAnswer, View};
 use crate::provider::OwnAnswer;
 use crate::provider::claude::{Claude, envelope};
@@ -40,8 +41,12 @@ impl LimitFacts for Claude {
     }
 
     /// Claude's streams carry no limits.
-    fn limit_event(&self) -> Option<&'static str> {
+    fn stream_limits(&self) -> Option<&'static StreamLimits> {
         None
+    }
+
+    fn event_headers(&self, _event: &[u8]) -> HeaderMap {
+        HeaderMap::new()
     }
 
     fn read_event(&self, _event: &[u8], _now: SystemTime) -> Readings {

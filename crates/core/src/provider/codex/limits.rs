@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Codex;
+use crate::event_cut::StreamLimits;
 use crate::limits::{Aggregate, LimitFacts, LimitScope, NoCandidate, Readings, Refusal, RefusedAnswer, View};
 use crate::provider::OwnAnswer;
 
@@ -25,6 +26,13 @@ const BASE_LIMIT: &str = "codex";
 
 /// In which instances tell each other the weight of a pool (federation.md).
 const PLAN_WEIGHT: &str = "x-ocm-plan-weight";
+
+/// limits.md, *Rate-limit headers that a client sees*: over HTTP.
+static STREAM_LIMITS: StreamLimits = StreamLimits {
+    cut: event::LIMITS,
+    edited: &["error", "response.metadata"],
+    edit: rewrite::without_limits,
+};
 
 impl LimitFacts for Codex {
     /// limits.md, *Rate-limit headers that a client sees*; other `x-codex-*` pass.
@@ -51,8 +59,12 @@ impl LimitFacts for Codex {
         usage::read(body, now)
     }
 
-    fn limit_event(&self) -> Option<&'static str> {
-        Some(event::LIMITS)
+    fn stream_limits(&self) -> Option<&'static StreamLimits> {
+        Some(&STREAM_LIMITS)
+    }
+
+    fn event_headers(&self, event: &[u8]) -> HeaderMap {
+        event_headers(event)
     }
 
     fn read_event(&self, event: &[u8], now: SystemTime) -> Readings {

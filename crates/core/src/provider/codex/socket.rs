@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::limits::{event_headers, replace_event_headers};
 use super::{Codex, TURN_STATE, envelope};
+use crate::event_output::{Says, event_scan, says, stated_type};
 use crate::failure::ErrorFields;
 use crate::json_edit;
 use crate::limits::View;
@@ -59,19 +60,19 @@ impl SocketFacts for Codex {
     }
 
     fn read_upstream(&self, message: &[u8]) -> UpstreamEvent {
-        let mut scan = BodyScan::new([KIND]);
+        let mut scan = event_scan();
         scan.push(message);
         if scan.progress() != Progress::Ended {
             return UpstreamEvent::Output;
         }
-        match scan.found(0).text() {
+        match stated_type(&scan) {
             Some("codex.rate_limits") => UpstreamEvent::Limits,
             Some("response.metadata") => UpstreamEvent::Metadata,
-            Some("response.created" | "response.in_progress" | "ping") => UpstreamEvent::Preamble,
             Some("error") => UpstreamEvent::Error,
             Some("response.completed") => UpstreamEvent::Completed,
             Some("response.incomplete") => UpstreamEvent::Incomplete,
             Some("response.failed") => UpstreamEvent::Failed,
+            _ if says(b"", &scan) == Says::Nothing => UpstreamEvent::Preamble,
             _ => UpstreamEvent::Output,
         }
     }

@@ -479,3 +479,41 @@ proptest! {
         prop_assert!(readings.scoped.is_empty());
     }
 }
+
+#[test]
+fn limit_keys_are_taken_out_of_events_wherever_their_headers_stand() {
+    use crate::event_cut::Edited;
+    let strip = |event: &str| rewrite::without_limits(event.as_bytes());
+    let changed =
+        |event: &str, left: &str| assert_eq!(strip(event), Edited::Changed(left.to_owned()), "{event}");
+    changed(
+        r#"{"type":"error", "headers":{"x-codex-primary-used-percent":"42","x-request-id":"r","X-Codex-Credits-Balance":7}}"#,
+        r#"{"type":"error","headers":{"x-request-id":"r"}}"#,
+    );
+    changed(
+        r#"{"type":"response.metadata","headers":{"x-codex-promo-message":"buy"},"n":1.50}"#,
+        r#"{"type":"response.metadata","headers":{},"n":1.50}"#,
+    );
+    // Within the error, and spelled with escapes.
+    changed(
+        r#"{"error":{"code":"x","headers":{"x-codex-sec\u006fndary-reset-at":1}},"response":{"headers":{"x-a-limit-name":"b"}}}"#,
+        r#"{"error":{"code":"x","headers":{}},"response":{"headers":{}}}"#,
+    );
+    for unchanged in [
+        r#"{"type":"error","headers":{"x-request-id":"r","x-codex-turn-state":"s"}}"#,
+        r#"{"type":"error","error":{"message":"over x-codex-primary-used-percent"}}"#,
+        r#"{"type":"error","headers":["x-codex-primary-used-percent"]}"#,
+        "x-codex-primary-used-percent in plain text",
+        "",
+    ] {
+        assert_eq!(strip(unchanged), Edited::Unchanged, "{unchanged}");
+    }
+    // What may hold some, and cannot be read.
+    for broken in [
+        r#"{"type":"error","headers":{"x-codex-primary-used-percent":"42""#,
+        r#"{"type":"error","headers":{"x-codex-primary-used-percent":"42"},"headers":{}}"#,
+        r#"{"headers":{"x-codex-primary-used-percent":"42","x-codex-primary-used-percent":"43"}}"#,
+    ] {
+        assert_eq!(strip(broken), Edited::Unreadable, "{broken}");
+    }
+}

@@ -136,17 +136,26 @@ fn what_could_be_read_in_two_ways_is_not_passed_as_something_unknown() {
 }
 
 #[test]
-fn an_unknown_message_of_the_provider_counts_as_output() {
+fn a_message_that_may_hold_output_counts_as_output() {
     for text in [
         "",
         "x",
         "[]",
         "{}",
-        r#"{"type":"keepalive"}"#,
+        r#"{"type":"new","delta":"x"}"#,
+        r#"{"type":"response.output_item.added"}"#,
         r#"{"type":"error","type":"error"}"#,
         r#"{"type":"error""#,
     ] {
         assert_eq!(Codex.read_upstream(text.as_bytes()), UpstreamEvent::Output, "{text}");
+    }
+    for text in [
+        r#"{"type":"keepalive"}"#,
+        r#"{"type":"codex.keepalive","sequence_number":3}"#,
+        r#"{"type":"response.queued","response":{"id":"r"}}"#,
+        r#"{"type":"new.event","x":{"delta":1}}"#,
+    ] {
+        assert_eq!(Codex.read_upstream(text.as_bytes()), UpstreamEvent::Preamble, "{text}");
     }
 }
 
@@ -207,6 +216,15 @@ fn parsed_upstream(message: &Value) -> UpstreamEvent {
         Some("response.completed") => UpstreamEvent::Completed,
         Some("response.incomplete") => UpstreamEvent::Incomplete,
         Some("response.failed") => UpstreamEvent::Failed,
+        Some(kind)
+            if !kind.starts_with("response.output_")
+                && !kind.starts_with("response.content_part.")
+                && ["delta", "item", "content", "message", "error"]
+                    .iter()
+                    .all(|name| message.get(name).is_none()) =>
+        {
+            UpstreamEvent::Preamble
+        }
         _ => UpstreamEvent::Output,
     }
 }
@@ -222,7 +240,7 @@ fn json_value() -> impl Strategy<Value = Value> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
             prop::collection::hash_map(
-                "(type|generate|model|previous_response_id|client_metadata|session_id|x-codex-turn-state|.{0,4})",
+                "(type|delta|item|generate|model|previous_response_id|client_metadata|session_id|x-codex-turn-state|.{0,4})",
                 inner,
                 0..7
             )
