@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, ensure};
 use trunkline_core::ids::{CredentialId, ServiceId, UserId};
 use trunkline_core::selection::{
-    Candidate, CredentialKind, Outcome, Pool, Ranking, RequestFacts, Strategy, Transport, WindowUse,
+    Candidate, CredentialKind, Outcome, Pool, Quota, Ranking, RequestFacts, Strategy, Transport, WindowUse,
     by_place, is_usable, select, stays_with,
 };
 use trunkline_core::sessions::{PoolScope, SessionKey, SessionTable};
@@ -148,6 +148,7 @@ fn request(session: Option<&SessionKey>) -> RequestFacts<'_> {
         model: Some("claude-opus-5"),
         transport: Transport::Http,
         needs_api_key: false,
+        quota: Quota::Usual,
         session,
         tried: &[],
         has_awaited_refresh: false,

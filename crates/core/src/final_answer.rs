@@ -101,7 +101,10 @@ impl Refused {
             message: self.message.clone(),
             retry_after: self.retry_after,
             is_final: self.is_final,
-            limited: limited.or(Some(Limited { claim: None, until: None })).filter(|_| is_limit),
+            limited: limited
+                .or(Some(Limited { claim: None, until: None }))
+                // No window stands behind a refusal of the moment, and none is to be told of.
+                .filter(|_| is_limit && !none.counts.is_throttled()),
         }
     }
 }

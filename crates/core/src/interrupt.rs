@@ -34,7 +34,7 @@ pub fn interrupt(fact: &Fact, phase: Phase) -> Interrupt {
     let is_for_all = match fact {
         Fact::Unavailable { .. } => true,
         // The provider is serving these requests, and a refresh ends soon.
-        Fact::Refreshing => false,
+        Fact::Refreshing | Fact::Throttled { .. } => false,
         Fact::Blocked { reason, .. } => !reason.spares_bound_sessions(),
         Fact::RateLimited { scope, .. } | Fact::Capped { scope, .. } => *scope == Scope::All,
     };

@@ -17,6 +17,7 @@ use crate::limits::LimitFacts;
 use crate::login::LoginKind;
 use crate::scan::{Found, Wanted};
 use crate::secret::Secret;
+use crate::selection::Quota;
 use crate::socket::SocketFacts;
 
 pub use login_format::{LoginFormat, Probe, ProbeTarget, Profile};
@@ -30,6 +31,8 @@ pub enum Route {
         asks_model: bool,
         /// Whether the answer shows the limits of the user's pool.
         shows_limits: bool,
+        /// Whether it takes of a credential's windows.
+        uses_quota: bool,
     },
     /// The same, with a body that names a model, for API keys alone: where logins go there is no such path. Refused with 400
     /// to others.
@@ -204,6 +207,9 @@ pub trait Provider: LoginFormat {
     /// Whether a response header tells of the account's limits, which are not the client's to see. `name` is in lower
     /// case.
     fn is_limit_header(&self, name: &str) -> bool;
+
+    /// What a request with these headers takes of a credential's windows, where it takes any.
+    fn quota(&self, headers: &HeaderMap) -> Quota;
 
     /// The message that refuses a request for the mode that costs its account extra (Claude: fast mode) for the reason
     /// `why`, in the words on which the client goes on without the mode. `None` if the request does not ask for it.

@@ -16,7 +16,7 @@ mod strategy;
 use std::time::SystemTime;
 
 pub use by_place::{LOOKS, by_place, is_usable};
-pub use candidate::{Candidate, CredentialKind, Pool, RequestFacts, Strategy, Transport, WindowUse};
+pub use candidate::{Candidate, CredentialKind, Pool, Quota, RequestFacts, Strategy, Transport, WindowUse};
 pub use explanation::{Explained, Explanation, MAX_EXPLANATION};
 pub use no_candidate::{Counts, MAX_REASONS, NoCandidate, WhyNone};
 pub use pick::{BindingChange, Pick, PickReason, moves_binding};
@@ -24,7 +24,6 @@ pub use ranking::{MAX_AGE, Ranking};
 pub use state::{Fact, ModelFamily, Scope, Window};
 pub use strategy::score;
 
-use crate::availability::BlockReason;
 use crate::glob;
 use crate::ids::CredentialId;
 use crate::sessions::{Binding, PoolScope, SessionTable};
@@ -92,6 +91,8 @@ pub enum Standing<'a> {
     UsableAtCost,
     /// It can, as far as anyone knows: its last poll failed.
     PollFailed,
+    /// It can, as far as anyone knows: it refused a moment ago without saying for how long.
+    Throttled,
     /// In a moment, maybe.
     Refreshing,
     /// It cannot, for this; what else keeps it may be in [`Candidate::facts`].
@@ -137,7 +138,7 @@ pub fn select<'a>(
                 && binding.is_some_and(|bound| bound.credential == credential);
             let change = match request.session {
                 Some(_) if request.tried.is_empty() && was_bound => BindingChange::Touch,
-                Some(_) if request.tried.is_empty() => BindingChange::Bind,
+                Some(_) if request.tried.is_empty() && request.binds() => BindingChange::Bind,
                 _ => BindingChange::Leave,
             };
             Outcome::Picked(Pick { credential, reason, binding: change, was_bound })
@@ -267,19 +268,17 @@ fn standing<'a>(
     if request.transport == Transport::WebSocket && !candidate.carries_websocket {
         return Standing::NotForTransport;
     }
-    let first = state::applying(candidate.facts, request.model, is_bound, now).min_by_key(|fact| fact.rank());
-    if state::applying(candidate.facts, request.model, is_bound, now).any(Fact::is_not_serving) {
+    let applying = || state::applying(candidate.facts, request, is_bound, now);
+    if applying().any(Fact::is_not_serving) {
         return Standing::NotForModel;
     }
+    let first = applying().min_by_key(|fact| fact.rank());
     match first {
         None if candidate.costs_extra() && strategy != Strategy::Fallback => Standing::UsableAtCost,
         None => Standing::Usable,
         Some(Fact::Refreshing) => Standing::Refreshing,
-        Some(Fact::Blocked { reason: BlockReason::PollFailed, .. })
-            if state::applying(candidate.facts, request.model, is_bound, now).all(Fact::is_poll_failed) =>
-        {
-            Standing::PollFailed
-        }
+        Some(_) if applying().all(Fact::is_poll_failed) => Standing::PollFailed,
+        Some(_) if applying().all(Fact::is_preference) => Standing::Throttled,
         Some(fact) => Standing::Unusable(fact),
     }
 }

@@ -25,6 +25,7 @@ fn situation(is_api_key: bool) -> Situation {
         is_replayable: true,
         has_others: true,
         is_api_key,
+        is_free: false,
         now: now(),
     }
 }

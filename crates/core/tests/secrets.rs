@@ -34,6 +34,7 @@ const CANARY: &str = "sk-ant-oat01-Qz7Xk2Vw9Lp4Tn6Rb8Hs3Jd5Gf1Mc0Ya-end7";
 const WITHOUT_SECRETS: &[&str] = &[
     // Plain choices and facts.
     "BadPath",
+    "Burst",
     "Claude",
     "ClientMode",
     "Codex",
@@ -46,9 +47,11 @@ const WITHOUT_SECRETS: &[&str] = &[
     "ProbeTarget",
     "Progress",
     "Network",
+    "Quota",
     "Route",
     "SetAnew",
     "Span",
+    "Statuses",
     "Wanted",
     "WeightSource",
     // Availability: names of windows, times, texts of ours, and the digests of `LoginIdentity`.
@@ -180,6 +183,7 @@ const WITHOUT_SECRETS: &[&str] = &[
     "Text",
     "Texts",
     "Ranking",
+    "Words",
 ];
 
 /// The same, of limits: numbers, moments, names of windows and models, and what a provider says of them.

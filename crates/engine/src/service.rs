@@ -386,7 +386,13 @@ impl Service {
             record.answered = Some(Instant::now());
         }
         let passthrough = asked.user.as_ref().is_some_and(|user| user.passthrough_limits);
-        let is_limit_header = |name: &str| !passthrough && self.provider.is_limit_header(name);
+        // A pool of one stands for one account, as its client does.
+        let is_alone = asked.pool.members().len() == 1;
+        let is_limit_header = |name: &str| {
+            !passthrough
+                && self.provider.is_limit_header(name)
+                && !(is_alone && self.provider.limit_facts().is_slow_header(name))
+        };
         let mut response_headers = SPARE.with_borrow_mut(|spare| {
             let kept = headers::forwarded_response(provided, is_limit_header, OWN_HEADERS, spare);
             if spare.capacity() > MAX_SPARE {

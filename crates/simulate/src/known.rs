@@ -116,7 +116,11 @@ impl Known {
         let mut facts: Vec<Fact> = self
             .blocks
             .iter()
-            .map(|(reason, until)| Fact::Blocked { reason: *reason, until: Some(*until) })
+            .map(|(reason, until)| match reason {
+                // The accounts do not say how long to wait.
+                BlockReason::Burst => Fact::Throttled { family: None, until: *until, is_stated: false },
+                _ => Fact::Blocked { reason: *reason, until: Some(*until) },
+            })
             .collect();
         if self.limit.is_some() {
             facts.push(Fact::RateLimited { window: Window::Weekly, scope: Scope::All, until: self.limit });

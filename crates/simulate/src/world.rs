@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 use fastrand::Rng;
 use trunkline_core::ids::{CredentialId, ServiceId};
 use trunkline_core::selection::{
-    Candidate, CredentialKind, Fact, Outcome, Pool, RequestFacts, Strategy, Transport, moves_binding, select,
+    Candidate, CredentialKind, Fact, Outcome, Pool, Quota, RequestFacts, Strategy, Transport, moves_binding,
+    select,
 };
 use trunkline_core::sessions::{PoolScope, SessionKey, SessionTable};
 
@@ -260,6 +261,7 @@ impl<'w> World<'w> {
             model: Some(if state.spec.is_family { "claude-opus-4-8" } else { "claude-sonnet-5" }),
             transport: Transport::Http,
             needs_api_key: false,
+            quota: Quota::Usual,
             session: Some(&state.key),
             tried,
             has_awaited_refresh: false,

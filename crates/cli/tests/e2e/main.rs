@@ -40,6 +40,8 @@ mod failover_http2;
 #[cfg(test)]
 mod first_run;
 #[cfg(test)]
+mod free_requests;
+#[cfg(test)]
 mod interrupts;
 #[cfg(test)]
 mod limit_headers;
@@ -109,6 +111,8 @@ mod status;
 mod streaming;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod throttled;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]

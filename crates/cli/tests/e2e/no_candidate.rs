@@ -52,8 +52,13 @@ async fn a_block_that_ends_soon_is_worth_a_retry() {
     assert_eq!(running.send(&ask(false)).await.status(), 429);
     running.state("a", "blocked: burst").await;
     let response = running.send(&asks_in("new", ask(false))).await;
-    let text = passing_refusal(&response, 503, "api_error");
-    assert!(text.contains("a (blocked") || text.contains("burst"), "{text}");
+    let text = passing_refusal(&response, 429, "rate_limit_error");
+    assert!(
+        text.starts_with("The credential for alice is throttled by the provider; it is free at "),
+        "{text}"
+    );
+    // Its windows are as they were.
+    assert_ne!(response.header("anthropic-ratelimit-unified-status"), Some("rejected"));
     let wait: u64 = response.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=30).contains(&wait), "{wait}");
     // Whose session was there before stays.

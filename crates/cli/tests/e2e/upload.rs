@@ -21,6 +21,11 @@ fn ok() -> Current {
     Current::new(Script::json(200, &json!({ "ok": true })))
 }
 
+/// A request whose session a header names, so that its body need not be waited for.
+fn upload() -> Request {
+    message("").header("x-claude-code-session-id", "one")
+}
+
 #[tokio::test]
 async fn an_upload_is_forwarded_while_it_arrives_over_http1() {
     let upstream = Upstream::start(ok()).await.unwrap();
@@ -33,7 +38,7 @@ async fn an_upload_is_forwarded_while_it_arrives_over_http1() {
         } else {
             ("Content-Length", whole.len().to_string())
         };
-        connection.write_head(&message("").header(framing.0, &framing.1)).await.unwrap();
+        connection.write_head(&upload().header(framing.0, &framing.1)).await.unwrap();
         if is_chunked {
             connection.write_chunk(FIRST).await.unwrap();
         } else {
@@ -85,7 +90,7 @@ async fn an_upload_is_forwarded_while_it_arrives_over_http2() {
     let upstream = Upstream::start(ok()).await.unwrap();
     let trunkline = serve(&service(&upstream.url())).await;
     let mut client = H2Client::connect(trunkline.addr().unwrap()).await.unwrap();
-    let mut exchange = client.start(&message("").exact()).await.unwrap();
+    let mut exchange = client.start(&upload().exact()).await.unwrap();
     exchange.write(FIRST).await.unwrap();
     let received = upstream.next_head().await.unwrap();
     received.body_reached(FIRST.len()).await.unwrap();
@@ -102,7 +107,7 @@ async fn an_upload_that_the_client_gives_up_ends_at_the_provider_too() {
     let upstream = Upstream::start(ok()).await.unwrap();
     let trunkline = serve(&service(&upstream.url())).await;
     let mut connection = connect(&trunkline).await;
-    connection.write_head(&message("").header("Transfer-Encoding", "chunked")).await.unwrap();
+    connection.write_head(&upload().header("Transfer-Encoding", "chunked")).await.unwrap();
     connection.write_chunk(FIRST).await.unwrap();
     let received = upstream.next_head().await.unwrap();
     received.body_reached(FIRST.len()).await.unwrap();
@@ -125,12 +130,12 @@ async fn a_body_over_the_limit_is_refused() {
         assert_eq!(upstream.requests().len(), seen, "{protocol:?}");
         // Not declared: seen on the way.
         let chunks = over.chunks(205).map(Bytes::copy_from_slice);
-        let response = protocol.send(addr, &message("").chunked(chunks)).await;
+        let response = protocol.send(addr, &upload().chunked(chunks)).await;
         final_refusal(&response, 413, "request_too_large");
         // At the limit.
         assert_eq!(protocol.send(addr, &message(fitting.clone())).await.status(), 200);
         let chunks = fitting.chunks(100).map(Bytes::copy_from_slice);
-        assert_eq!(protocol.send(addr, &message("").chunked(chunks)).await.status(), 200);
+        assert_eq!(protocol.send(addr, &upload().chunked(chunks)).await.status(), 200);
     }
     // Whatever came of the others, the provider took none of them for whole.
     for request in upstream.requests() {
@@ -145,7 +150,7 @@ async fn a_body_that_does_not_come_is_not_waited_for_forever() {
     let timeouts = json!({ "timeouts": { "request_body": "200ms" } });
     let trunkline = serve(&with(service(&upstream.url()), timeouts)).await;
     let mut connection = connect(&trunkline).await;
-    connection.write_head(&message("").header("Content-Length", "100")).await.unwrap();
+    connection.write_head(&upload().header("Content-Length", "100")).await.unwrap();
     connection.write_raw(FIRST).await.unwrap();
     final_refusal(&connection.response().await.unwrap(), 408, "invalid_request_error");
     // The rest of that body must not be taken for a request.
@@ -153,7 +158,7 @@ async fn a_body_that_does_not_come_is_not_waited_for_forever() {
     assert_eq!(upstream.next_head().await.unwrap().body_ended().await.unwrap(), BodyEnd::Cut);
 
     let mut client = H2Client::connect(trunkline.addr().unwrap()).await.unwrap();
-    let mut exchange = client.start(&message("").exact()).await.unwrap();
+    let mut exchange = client.start(&upload().exact()).await.unwrap();
     exchange.write(FIRST).await.unwrap();
     final_refusal(&exchange.response().await.unwrap(), 408, "invalid_request_error");
 }
@@ -167,7 +172,7 @@ async fn a_body_that_is_read_for_its_model_is_not_waited_for_forever_either() {
     });
     let trunkline = serve(&with(service(&upstream.url()), over)).await;
     let mut connection = connect(&trunkline).await;
-    connection.write_head(&message("").header("Content-Length", "100")).await.unwrap();
+    connection.write_head(&upload().header("Content-Length", "100")).await.unwrap();
     connection.write_raw(FIRST).await.unwrap();
     final_refusal(&connection.response().await.unwrap(), 408, "invalid_request_error");
     assert_eq!(upstream.connections(), 0);
@@ -179,7 +184,7 @@ async fn a_client_that_expects_100_is_told_to_go_on() {
     let trunkline = serve(&service(&upstream.url())).await;
     let mut connection = connect(&trunkline).await;
     let length = body().len().to_string();
-    let request = message("").header("Content-Length", &length).header("Expect", "100-continue");
+    let request = upload().header("Content-Length", &length).header("Expect", "100-continue");
     connection.write_head(&request).await.unwrap();
     assert_eq!(connection.any_head().await.unwrap().status, 100);
     connection.write_raw(&body()).await.unwrap();
@@ -214,14 +219,14 @@ async fn an_answer_before_the_upload_has_ended_passes() {
     .unwrap();
     let trunkline = serve(&service(&upstream.url())).await;
     let mut connection = connect(&trunkline).await;
-    connection.write_head(&message("").header("Transfer-Encoding", "chunked")).await.unwrap();
+    connection.write_head(&upload().header("Transfer-Encoding", "chunked")).await.unwrap();
     connection.write_chunk(FIRST).await.unwrap();
     let response = connection.response().await.unwrap();
     assert_eq!((response.status(), response.end), (413, Ended::Complete));
     assert_eq!(response.text(), r#"{"early":true}"#);
 
     let mut client = H2Client::connect(trunkline.addr().unwrap()).await.unwrap();
-    let mut exchange = client.start(&message("").exact()).await.unwrap();
+    let mut exchange = client.start(&upload().exact()).await.unwrap();
     exchange.write(FIRST).await.unwrap();
     let response = exchange.response().await.unwrap();
     assert_eq!((response.status(), response.text().as_str()), (413, r#"{"early":true}"#));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::facts::{Facts, LoginFacts, MAX_RATE_LIMITED, RateLimited, Renewal, Source};
+use super::facts::{Burst, Facts, LoginFacts, MAX_BURSTS, MAX_RATE_LIMITED, RateLimited, Renewal, Source};
 use super::state::Scope;
 use super::streak::ROW_LASTS;
 use crate::login::LoginIdentity;
@@ -165,9 +165,31 @@ impl Facts {
             RequestEnd::Cut => self.counts.cut = self.counts.cut.saturating_add(1),
         }
         if let RequestEnd::Burst(retry_after) = end {
-            let span = Span::lasting(now, retry_after.unwrap_or(BLOCK).min(MAX_BURST));
-            self.burst = Some(later(self.burst, span, now));
+            self.on_burst(None, *retry_after, now);
         }
+    }
+
+    /// The provider refused for the moment, requests for the models of `family` or all. What it says counts apart from what
+    /// is guessed, and of each what ends later.
+    pub fn on_burst(&mut self, family: Option<&str>, retry_after: Option<Duration>, now: SystemTime) {
+        let span = Span::lasting(now, retry_after.unwrap_or(BLOCK).min(MAX_BURST));
+        let is_stated = retry_after.is_some();
+        let known = self
+            .bursts
+            .iter_mut()
+            .find(|known| known.family.as_deref() == family && known.is_stated == is_stated);
+        if let Some(known) = known {
+            known.span = later(Some(known.span), span, now);
+            return;
+        }
+        self.bursts.retain(|known| known.span.until() > now);
+        if self.bursts.len() >= MAX_BURSTS
+            && let Some((first, _)) =
+                self.bursts.iter().enumerate().min_by_key(|(_, known)| known.span.until())
+        {
+            self.bursts.swap_remove(first);
+        }
+        self.bursts.push(Burst { span, family: family.map(Arc::from), is_stated });
     }
 
     /// The provider refused a window of the account until `until`. The latest refusal of a window is the one that counts; an

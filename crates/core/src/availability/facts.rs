@@ -76,6 +76,20 @@ pub struct RateLimited {
     pub scope: Scope,
 }
 
+/// Most refusals of the moment remembered at once. Keys have one for each family of models.
+pub(super) const MAX_BURSTS: usize = 16;
+
+/// A refusal of the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Burst {
+    /// For how long new sessions are kept away.
+    pub span: Span,
+    /// The models that it is about, by the name of their family; `None`: all.
+    pub family: Option<Arc<str>>,
+    /// Whether the provider said how long.
+    pub is_stated: bool,
+}
+
 /// A window at its cap, as the limits say at the time of the read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CappedWindow {
@@ -109,7 +123,7 @@ pub struct Facts {
     pub(super) upstream_rejected: Option<Span>,
     pub(super) connection: Option<Span>,
     pub(super) overloaded: Option<Span>,
-    pub(super) burst: Option<Span>,
+    pub(super) bursts: Vec<Burst>,
     pub(super) poll_failures: u32,
     pub(super) rate_limited: Vec<RateLimited>,
     pub(super) server_errors: Streak,
@@ -145,7 +159,7 @@ impl Facts {
             upstream_rejected: None,
             connection: None,
             overloaded: None,
-            burst: None,
+            bursts: Vec::new(),
             poll_failures: 0,
             rate_limited: Vec::new(),
             server_errors: Streak::default(),
@@ -182,6 +196,11 @@ impl Facts {
     /// What was counted without changing the state.
     pub fn failure_counts(&self) -> FailureCounts {
         self.counts
+    }
+
+    /// The refusals of the moment that count at `now`.
+    pub fn bursts(&self, now: SystemTime) -> impl Iterator<Item = &Burst> {
+        self.bursts.iter().filter(move |burst| burst.span.counts(now))
     }
 
     /// The refusals that count at `now`.

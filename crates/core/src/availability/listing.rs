@@ -4,6 +4,7 @@
 use std::time::SystemTime;
 
 use super::facts::{CappedWindow, Facts};
+use super::state::BlockReason;
 use crate::limits::BaseWindow;
 use crate::selection::{Fact, ModelFamily, Window};
 
@@ -23,7 +24,13 @@ impl Facts {
         } else if self.refreshing(now).is_some() {
             facts.push(Fact::Refreshing);
         }
-        facts.extend(self.blocks(now, true).map(|(reason, until)| Fact::Blocked { reason, until }));
+        let blocks = self.blocks(now, true).filter(|(reason, _)| *reason != BlockReason::Burst);
+        facts.extend(blocks.map(|(reason, until)| Fact::Blocked { reason, until }));
+        facts.extend(self.bursts(now).map(|burst| Fact::Throttled {
+            family: burst.family.as_deref().map(family),
+            until: burst.span.until(),
+            is_stated: burst.is_stated,
+        }));
         facts.extend(self.rate_limits(now).map(|limited| Fact::RateLimited {
             window: window(&limited.window),
             scope: limited.scope.map(|name| family(name)),
@@ -52,7 +59,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::availability::{BlockReason, RequestEnd, Scope, Source};
+    use crate::availability::{RequestEnd, Scope, Source};
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000 + seconds)
@@ -81,7 +88,7 @@ mod tests {
             facts.listed(at(0), &capped, &family),
             [
                 blocked(BlockReason::PollFailed, None),
-                blocked(BlockReason::Burst, until(5)),
+                Fact::Throttled { family: None, until: at(5), is_stated: true },
                 Fact::RateLimited { window: Window::FiveHour, scope: Scope::All, until: until(100) },
                 Fact::RateLimited {
                     window: Window::Named("7d_opus".to_owned()),

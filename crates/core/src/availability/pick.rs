@@ -97,9 +97,10 @@ impl Facts {
     /// Every moment after `now` at which some fact begins or ends to count, in order.
     fn moments(&self, now: SystemTime, capped: &[CappedWindow]) -> Vec<SystemTime> {
         let mut moments = Vec::new();
-        let spans =
-            [self.refresh_cooldown, self.upstream_rejected, self.connection, self.overloaded, self.burst];
-        for span in spans.into_iter().flatten().chain(self.rate_limited.iter().map(|limited| limited.span)) {
+        let spans = [self.refresh_cooldown, self.upstream_rejected, self.connection, self.overloaded];
+        let refusals = self.rate_limited.iter().map(|limited| limited.span);
+        let bursts = self.bursts.iter().map(|burst| burst.span);
+        for span in spans.into_iter().flatten().chain(refusals).chain(bursts) {
             if let Some(first) = span.next_change(now) {
                 moments.push(first);
                 // One that has yet to begin also ends.

@@ -102,7 +102,7 @@ impl Facts {
             (BlockReason::Connection, until(self.connection)),
             (BlockReason::PollFailed, (with_polls && self.poll_failures > 0).then_some(None)),
             (BlockReason::Overloaded, until(self.overloaded)),
-            (BlockReason::Burst, until(self.burst)),
+            (BlockReason::Burst, self.bursts(now).map(|burst| burst.span.until()).max().map(Some)),
         ];
         rows.into_iter().filter_map(|(reason, until)| Some((reason, until?)))
     }

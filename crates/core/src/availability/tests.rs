@@ -1,5 +1,6 @@
 use std::time::{Duration, SystemTime};
 
+use super::facts::MAX_BURSTS;
 use super::*;
 use crate::login::{Login, LoginIdentity};
 use crate::refresh::AfterFailure;
@@ -107,7 +108,7 @@ fn the_order_of_the_table_is_kept() {
     assert_eq!(next(&facts), blocked(BlockReason::Overloaded, Some(10)));
     facts.overloaded = None;
     assert_eq!(next(&facts), blocked(BlockReason::Burst, Some(10)));
-    facts.burst = None;
+    facts.bursts.clear();
     let limited = |seconds, window: &str, scope| Availability::RateLimited {
         until: now + Duration::from_secs(seconds),
         window: window.into(),
@@ -280,6 +281,29 @@ fn a_burst_blocks_as_long_as_it_says_and_at_most_a_minute() {
     facts.on_request_ended(&RequestEnd::Burst(Some(Duration::from_secs(60))), at(0));
     facts.on_request_ended(&RequestEnd::Burst(None), at(1));
     assert_eq!(label(&facts, at(59)), "burst", "a shorter one does not shorten it");
+}
+
+#[test]
+fn what_the_provider_says_of_a_burst_counts_apart_from_a_guess_and_by_family() {
+    let mut facts = usable();
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    facts.on_burst(None, None, at(0));
+    facts.on_burst(Some("7d_opus"), seconds(3), at(0));
+    facts.on_burst(Some("7d_opus"), seconds(2), at(0));
+    facts.on_burst(None, seconds(5), at(0));
+    let at_ = |second| {
+        let bursts = facts.bursts(at(second));
+        bursts.map(|burst| (burst.family.as_deref(), burst.is_stated)).collect::<Vec<_>>()
+    };
+    assert_eq!(at_(2), [(None, false), (Some("7d_opus"), true), (None, true)]);
+    assert_eq!(at_(3), [(None, false), (None, true)]);
+    assert_eq!(at_(5), [(None, false)]);
+    assert_eq!(at_(10), []);
+    assert_eq!((label(&facts, at(9)), label(&facts, at(10))), ("burst".to_owned(), "usable".to_owned()));
+    for n in 0..200 {
+        facts.on_burst(Some(&format!("model m{n}")), seconds(60), at(20));
+    }
+    assert_eq!(facts.bursts(at(21)).count(), MAX_BURSTS);
 }
 
 #[test]

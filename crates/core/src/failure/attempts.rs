@@ -58,6 +58,8 @@ pub struct Situation {
     pub has_others: bool,
     /// Whether the credential is an API key.
     pub is_api_key: bool,
+    /// Whether it takes nothing of the credential's windows: what it is refused says nothing of other requests.
+    pub is_free: bool,
     /// The time.
     pub now: SystemTime,
 }
@@ -99,7 +101,13 @@ pub(super) fn action(row: &Row, has_reset: bool, is_answer: bool, situation: &Si
         && situation.has_others
         && failed < MAX_TRIES
         && !situation.attempts.has_hopped;
-    match row.then {
+    let then = match row.then {
+        // One hop in all, whatever the row.
+        Then::Next | Then::HopUnlessBound if situation.is_free && !row.is_of_credential() => Then::Hop,
+        Then::Reconnect if situation.is_free && situation.attempts.has_reconnected => Then::Hop,
+        then => then,
+    };
+    match then {
         // After a new token, or with nothing left to send or to try, the answer is the request's own.
         Then::Recover
             if situation.attempts.has_new_token || !situation.is_replayable || failed >= MAX_TRIES =>

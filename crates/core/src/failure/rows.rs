@@ -193,9 +193,15 @@ impl Row {
         matches!(self.becomes, Becomes::RateLimited | Becomes::ScopeLimited)
     }
 
+    /// Whether it says something of the credential as a whole, whatever was asked for.
+    pub(super) fn is_of_credential(&self) -> bool {
+        matches!(self.becomes, Becomes::AuthFailed | Becomes::MaybeDisabled)
+    }
+
     pub(super) fn effect(&self, seen: &Seen<'_>, situation: &Situation) -> Effect {
         let now = situation.now;
         match self.becomes {
+            _ if situation.is_free && !self.is_of_credential() => Effect::Unchanged,
             Becomes::Unchanged => Effect::Unchanged,
             // What is refused with a new token too is the request's own.
             Becomes::AuthFailed if situation.attempts.has_new_token => Effect::Unchanged,

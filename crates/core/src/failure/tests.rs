@@ -16,6 +16,7 @@ const FREE: Situation = Situation {
     is_replayable: true,
     has_others: true,
     is_api_key: false,
+    is_free: false,
     now: SystemTime::UNIX_EPOCH,
 };
 
@@ -381,6 +382,39 @@ fn first_events_are_judged_as_what_they_stand_for() {
     let stated = ErrorFields { status: Some(503), ..says("x", "") };
     assert_eq!(first(&CODEX, &stated, None).0, "server_error");
     assert_eq!(first(&CLAUDE, &ErrorFields::default(), None), ("other", Unchanged, PassThrough));
+}
+
+#[test]
+fn what_takes_nothing_changes_nothing_and_hops_once() {
+    let free_of = |situation: Situation| Situation { is_free: true, ..situation };
+    let (first, second) = (free_of(free()), free_of(hopped()));
+    let burst = RefusalKind::Burst { retry_after: Some(Duration::from_secs(3)) };
+    for kind in
+        [burst, RefusalKind::Base { until: Some(after(60)) }, RefusalKind::Scoped { until: Some(after(60)) }]
+    {
+        let (_, effect, action) = refused(kind, &first);
+        assert_eq!((effect, action), (Unchanged, Hop), "{kind:?}");
+        assert_eq!(refused(kind, &second).2, PassThrough, "{kind:?}");
+    }
+    for (status, kind) in [(500, "api_error"), (529, "overloaded_error"), (503, "overloaded_error")] {
+        let bound = Situation { was_bound: true, ..first };
+        for situation in [&first, &bound] {
+            let (_, effect, action) = claude(status, kind, "x", situation);
+            assert_eq!((effect, action), (Unchanged, Hop), "{status}");
+        }
+        assert_eq!(claude(status, kind, "x", &second).2, PassThrough, "{status}");
+    }
+    let not_sent = |situation: &Situation| of(&CLAUDE, &Failure::NotSent, situation);
+    assert_eq!(not_sent(&first), ("connection", Unchanged, Action::Repeat(Repeat::NewConnection)));
+    let again = Attempts { has_reconnected: true, failed: 1, ..Attempts::default() };
+    assert_eq!(not_sent(&Situation { attempts: again, ..first }).2, Hop);
+    assert_eq!(not_sent(&Situation { attempts: Attempts { has_hopped: true, ..again }, ..first }).2, End);
+    let lost = of(&CLAUDE, &Failure::Lost, &first);
+    assert_eq!((lost.1, lost.2), (Unchanged, Hop));
+    // What is said of the credential counts whatever was asked for.
+    assert_eq!(claude(401, "", "", &first), ("auth", AuthFailed, AuthRecovery));
+    let disabled = "This organization has been disabled.";
+    assert_eq!(claude(401, "", disabled, &second), ("disabled", MaybeDisabled, Next));
 }
 
 /// Everything that can be seen, more or less.

@@ -60,6 +60,32 @@ fn limited_for_a_model_alone() {
 }
 
 #[test]
+fn throttled() {
+    let throttled = |why, limited, unavailable, model: Option<&str>| {
+        let counts = Counts { limited, throttled: limited, unavailable, ..Counts::default() };
+        let limited_family = model.map(str::to_owned);
+        NoCandidate { counts, window: None, limited_family, ..none(why, limited, unavailable, Some(7)) }
+    };
+    let one = throttled(WhyNone::AllLimited, 1, 0, None);
+    let text = "The credential for alice is throttled by the provider; it is free at 14:29 UTC (in 7 s).";
+    assert_eq!(said(&one), (429, text.to_owned(), Some(7), false));
+    // Nobody is told of a window.
+    let answer = refuse(&one, None, None, now()).to_answer(&one);
+    assert!(answer.is_limit && answer.is_throttle() && answer.limited.is_none());
+    let text = "All 2 credentials for alice are throttled by the provider for claude-opus-4-8; \
+                the next one is free at 14:29 UTC (in 7 s).";
+    assert_eq!(said(&throttled(WhyNone::AllLimited, 2, 0, Some("opus"))).1, text);
+    let text = "1 of 2 credentials for alice is throttled by the provider and 1 is unavailable; \
+                the next one is free at 14:29 UTC (in 7 s).";
+    assert_eq!(said(&throttled(WhyNone::SomeLimited, 1, 1, None)).1, text);
+    // Where a window stands behind one of them, that is what is told.
+    let mut mixed = throttled(WhyNone::AllLimited, 2, 0, None);
+    mixed.counts.throttled = 1;
+    assert!(said(&mixed).1.starts_with("All 2 credentials for alice are at their limit; "));
+    assert!(!refuse(&mixed, None, None, now()).to_answer(&mixed).is_throttle());
+}
+
+#[test]
 fn some_unavailable() {
     let text = "2 of 3 credentials for alice are at their limit and 1 is unavailable; the next one is free at 14:38 UTC (in 10 m).";
     assert_eq!(said(&none(WhyNone::SomeLimited, 2, 1, Some(600))), (429, text.to_owned(), Some(600), true));

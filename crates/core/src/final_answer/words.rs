@@ -39,17 +39,22 @@ pub(super) fn message(
                 (Some(family), None) => format!(" for {family} models"),
                 (None, _) => String::new(),
             };
+            let (one_is, several_are) = if none.counts.is_throttled() {
+                ("is throttled by the provider", "are throttled by the provider")
+            } else {
+                ("is at its limit", "are at their limit")
+            };
             let mut text = if none.why == WhyNone::SomeLimited {
                 let other = total - limited;
                 format!(
-                    "{limited} of {total} credentials{whose} {} limit{what} and {other} {} unavailable; ",
-                    if limited == 1 { "is at its" } else { "are at their" },
+                    "{limited} of {total} credentials{whose} {}{what} and {other} {} unavailable; ",
+                    if limited == 1 { one_is } else { several_are },
                     if other == 1 { "is" } else { "are" },
                 )
             } else if total == 1 {
-                format!("The credential{whose} is at its limit{what}; ")
+                format!("The credential{whose} {one_is}{what}; ")
             } else {
-                format!("All {total} credentials{whose} are at their limit{what}; ")
+                format!("All {total} credentials{whose} {several_are}{what}; ")
             };
             let next = if total == 1 { "it" } else { "the next one" };
             match none.free_at {

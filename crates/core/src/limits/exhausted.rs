@@ -37,7 +37,7 @@ pub enum Obstacle {
 /// An answer of ours: 429, or 503 if no limit stands behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoCandidate {
-    /// Whether limits are the reason: 429 `rate_limit_error`. Else 503 `api_error`.
+    /// Whether limits, or refusals of the moment, are the reason: 429 `rate_limit_error`. Else 503 `api_error`.
     pub is_limit: bool,
     /// What the client is told.
     pub message: String,
@@ -45,7 +45,7 @@ pub struct NoCandidate {
     pub retry_after: Option<u64>,
     /// Whether `x-should-retry: false` is sent.
     pub is_final: bool,
-    /// The limit that ends first, and speaks for the answer.
+    /// The limit that ends first, and speaks for the answer. `None` where no window stands behind it.
     pub limited: Option<Limited>,
 }
 
@@ -92,6 +92,11 @@ impl NoCandidate {
             is_final: !is_short,
             limited,
         }
+    }
+
+    /// Whether it is a refusal of the moment, behind which no window stands.
+    pub fn is_throttle(&self) -> bool {
+        self.is_limit && self.limited.is_none()
     }
 
     /// The status of the answer.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::limits::error_body::ErrorBody;
-use crate::limits::{Aggregate, NoCandidate, Readings, Refusal, View};
+use crate::limits::{Aggregate, LimitScope, NoCandidate, Readings, Refusal, View};
 use crate::provider::OwnAnswer;
 
 /// An answer that may be a refusal.
@@ -58,6 +58,13 @@ pub trait LimitFacts: Debug + Send + Sync + 'static {
 
     /// What a 429 means; `None` if the answer is none.
     fn refusal(&self, answer: &RefusedAnswer<'_>, now: SystemTime) -> Option<Refusal>;
+
+    /// The models that an API key's limits count together with this one; `None` if the name is not fit to be one.
+    fn key_scope(&self, model: &str) -> Option<LimitScope>;
+
+    /// Whether a response header tells of a request of low priority ([`Quota::Slow`](crate::selection::Quota::Slow)), which
+    /// only a client that stands for one account can use. It is a limit header too.
+    fn is_slow_header(&self, name: &str) -> bool;
 
     /// The headers that a client sees in place of the provider's, in order.
     fn shown_headers(&self, view: &View<'_>) -> Vec<(HeaderName, HeaderValue)>;

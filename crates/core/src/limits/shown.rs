@@ -52,7 +52,7 @@ impl View<'_> {
 
     /// Whether the answer says that nothing is to be had: nothing is usable, or nothing for this request.
     pub fn is_rejected(&self) -> bool {
-        !self.aggregate.is_usable || self.no_candidate.is_some()
+        !self.aggregate.is_usable || self.no_candidate.is_some_and(|answer| !answer.is_throttle())
     }
 }
 

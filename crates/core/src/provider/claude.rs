@@ -29,6 +29,7 @@ use crate::provider::{
 };
 use crate::refresh::{AnswerError, RefreshAnswer, RefreshKind, RefreshRequest};
 use crate::scan::{Found, Wanted};
+use crate::selection::Quota;
 use crate::socket::SocketFacts;
 
 /// The Claude provider.
@@ -37,6 +38,8 @@ pub struct Claude;
 
 const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// By which a request asks for what is left beyond a limit (gateway-contract.md, 5).
+const USAGE_LIMIT: HeaderName = HeaderName::from_static("anthropic-usage-limit");
 const SESSION_ID: HeaderName = HeaderName::from_static("x-claude-code-session-id");
 
 /// The header that names the version of the API, and the only version there is (fact sheet, 1.2). The API asks for it on
@@ -63,11 +66,17 @@ impl Provider for Claude {
 
     fn route(&self, method: &Method, path: &str) -> Route {
         match (method.as_str(), path) {
-            ("POST", "/v1/messages") => Route::Forward { asks_model: true, shows_limits: true },
-            ("POST", "/v1/messages/count_tokens") => Route::Forward { asks_model: true, shows_limits: false },
-            ("GET", "/v1/models") => Route::Forward { asks_model: false, shows_limits: false },
+            ("POST", "/v1/messages") => {
+                Route::Forward { asks_model: true, shows_limits: true, uses_quota: true }
+            }
+            ("POST", "/v1/messages/count_tokens") => {
+                Route::Forward { asks_model: true, shows_limits: false, uses_quota: false }
+            }
+            ("GET", "/v1/models") => {
+                Route::Forward { asks_model: false, shows_limits: false, uses_quota: false }
+            }
             ("GET", path) if path.strip_prefix("/v1/models/").is_some_and(|id| !id.is_empty()) => {
-                Route::Forward { asks_model: false, shows_limits: false }
+                Route::Forward { asks_model: false, shows_limits: false, uses_quota: false }
             }
             ("GET", "/api/oauth/usage") => Route::Usage,
             // Bun sends the first, later versions the second, before anything else and without a token (fact sheet,
@@ -148,6 +157,14 @@ impl Provider for Claude {
 
     fn is_limit_header(&self, name: &str) -> bool {
         LimitFacts::is_limit_header(self, name)
+    }
+
+    fn quota(&self, headers: &HeaderMap) -> Quota {
+        if headers.get(USAGE_LIMIT).is_some_and(|value| value.as_bytes().trim_ascii() == b"slow") {
+            Quota::Slow
+        } else {
+            Quota::Usual
+        }
     }
 
     /// The client drops a beta that a 400 names as `capability_rejected: beta_header:<value>` and sends the request once more

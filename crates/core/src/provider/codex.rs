@@ -29,6 +29,7 @@ use crate::provider::{
 use crate::refresh::{AnswerError, RefreshAnswer, RefreshKind, RefreshRequest};
 use crate::scan::{Found, Wanted};
 use crate::secret::Secret;
+use crate::selection::Quota;
 use crate::socket::SocketFacts;
 
 /// The Codex provider.
@@ -65,10 +66,12 @@ impl Provider for Codex {
             path.strip_prefix(RESPONSES).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         match (method.as_str(), path) {
             ("POST", path) if is_responses => {
-                Route::Forward { asks_model: true, shows_limits: path == RESPONSES }
+                Route::Forward { asks_model: true, shows_limits: path == RESPONSES, uses_quota: true }
             }
             ("GET" | "CONNECT", _) if is_responses => Route::Socket,
-            ("GET", "/v1/models") => Route::Forward { asks_model: false, shows_limits: false },
+            ("GET", "/v1/models") => {
+                Route::Forward { asks_model: false, shows_limits: false, uses_quota: false }
+            }
             ("POST", "/v1/chat/completions") => Route::ForwardWithApiKey,
             (_, path) if path.starts_with("/v1/") => Route::OnlyIfAllowed,
             ("GET", "/wham/usage" | "/backend-api/wham/usage" | "/api/codex/usage") => Route::Usage,
@@ -160,6 +163,10 @@ impl Provider for Codex {
 
     fn is_limit_header(&self, name: &str) -> bool {
         LimitFacts::is_limit_header(self, name)
+    }
+
+    fn quota(&self, _headers: &HeaderMap) -> Quota {
+        Quota::Usual
     }
 
     /// There is no such mode: a faster service tier is paid for by the same limits.

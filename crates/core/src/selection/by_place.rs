@@ -58,7 +58,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::{CredentialKind, Outcome, Pool, Strategy, Transport, WindowUse, select};
+    use super::super::{CredentialKind, Outcome, Pool, Quota, Strategy, Transport, WindowUse, select};
     use super::*;
     use crate::availability::BlockReason;
     use crate::ids::{CredentialId, ServiceId};
@@ -119,7 +119,7 @@ mod tests {
             }
             let request = RequestFacts {
                 user: None, allows_external: true, external_credential: None, model: None, transport: Transport::Http,
-                needs_api_key: false, session: Some(&session), tried: &[], has_awaited_refresh: false,
+                needs_api_key: false, quota: Quota::Usual, session: Some(&session), tried: &[], has_awaited_refresh: false,
             };
             let pool = Pool {
                 strategy, rebalance_threshold: 0.0, candidates: &candidates, last_picked: last.map(|at| candidates[at].id),

@@ -139,6 +139,18 @@ impl WindowUse {
     }
 }
 
+/// What a request takes of a credential's windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Quota {
+    /// What requests take.
+    #[default]
+    Usual,
+    /// It goes on at low priority where the 5-hour window is used up (claude.md, *What the gateway contract asks besides*).
+    Slow,
+    /// Nothing: limits do not concern it (routing.md, *Failures*).
+    Nothing,
+}
+
 /// What a request travels in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
@@ -163,6 +175,8 @@ pub struct RequestFacts<'a> {
     pub transport: Transport,
     /// Whether only an API key can serve it ([`Route::ForwardWithApiKey`](crate::provider::Route::ForwardWithApiKey)).
     pub needs_api_key: bool,
+    /// What it takes of a credential's windows.
+    pub quota: Quota,
     /// Its session, if it names one.
     pub session: Option<&'a SessionKey>,
     /// The credentials that were tried for it. They are not picked again.
@@ -172,6 +186,12 @@ pub struct RequestFacts<'a> {
 }
 
 impl RequestFacts<'_> {
+    /// Whether its session is bound to what is picked for it. What takes nothing of a credential warms no cache there either,
+    /// and may be served by one that the session's turns cannot go to.
+    pub fn binds(&self) -> bool {
+        self.quota != Quota::Nothing
+    }
+
     /// The part of the pool that this request may use.
     pub fn pool_scope(&self) -> PoolScope {
         if self.allows_external { PoolScope::All } else { PoolScope::NoExternals }

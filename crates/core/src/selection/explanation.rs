@@ -90,6 +90,7 @@ fn state(standing: Standing<'_>) -> String {
         Standing::Usable => "usable".to_owned(),
         Standing::UsableAtCost => "usable at a cost".to_owned(),
         Standing::PollFailed => "blocked: poll_failed".to_owned(),
+        Standing::Throttled => "blocked: burst".to_owned(),
         Standing::Refreshing => "refreshing".to_owned(),
         Standing::Unusable(fact) => fact.to_string(),
     }

@@ -32,8 +32,10 @@ pub enum WhyNone {
 /// How many credentials that the user may use for this model stand how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// At a limit.
+    /// At a limit, or refused a moment ago with a time to wait.
     pub limited: usize,
+    /// Those of them that no limit stands behind.
+    pub throttled: usize,
     /// Blocked for a while.
     pub blocked: usize,
     /// Unavailable.
@@ -43,6 +45,11 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Whether what keeps the limited ones is a refusal of the moment alone.
+    pub fn is_throttled(&self) -> bool {
+        self.limited > 0 && self.throttled == self.limited
+    }
+
     /// All of them.
     pub fn total(&self) -> usize {
         self.limited + self.blocked + self.unavailable + self.tried
@@ -84,7 +91,7 @@ pub(super) fn explain_none(
             Standing::NotForUser | Standing::NotForModel | Standing::NoApiKey | Standing::NotForTransport => {
                 continue;
             }
-            Standing::Usable | Standing::UsableAtCost | Standing::PollFailed => {
+            Standing::Usable | Standing::UsableAtCost | Standing::PollFailed | Standing::Throttled => {
                 counts.tried += 1;
                 "tried".to_owned()
             }
@@ -94,7 +101,8 @@ pub(super) fn explain_none(
             }
             Standing::Unusable(fact) => {
                 let is_bound = binding.is_some_and(|bound| bound.credential == candidate.id);
-                let holding = || state::applying(candidate.facts, request.model, is_bound, now);
+                let holding = || state::applying(candidate.facts, request, is_bound, now);
+                let limits = || holding().filter(|fact| fact.is_limit() || fact.is_stated_throttle());
                 // It is usable when the last of what keeps it is over, if all of that ends by itself.
                 let free = holding().try_fold(now, |latest, fact| Some(latest.max(fact.until()?)));
                 free_at = [free_at, free].into_iter().flatten().min();
@@ -102,8 +110,9 @@ pub(super) fn explain_none(
                     _ if holding().any(|fact| matches!(fact, super::Fact::Unavailable { .. })) => {
                         counts.unavailable += 1;
                     }
-                    _ if holding().any(super::Fact::is_limit) => {
+                    _ if limits().next().is_some() => {
                         counts.limited += 1;
+                        counts.throttled += usize::from(!holding().any(super::Fact::is_limit));
                         let last = holding().filter(|fact| fact.is_limit()).max_by_key(|fact| fact.until());
                         if let Some((last, until)) =
                             last.and_then(|last| Some((last.window()?, last.until()?)))
@@ -111,7 +120,7 @@ pub(super) fn explain_none(
                         {
                             window = Some((last.clone(), until));
                         }
-                        for limit in holding().filter(|fact| fact.is_limit()) {
+                        for limit in limits() {
                             match limit.family() {
                                 Some(of) if family.is_none_or(|family| family == of.name) => {
                                     family = Some(&of.name);

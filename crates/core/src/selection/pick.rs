@@ -28,6 +28,8 @@ pub enum PickReason {
     LastResort,
     /// Its last poll failed, and nothing else is usable.
     PollFailed,
+    /// It refused a moment ago without saying for how long, and nothing else is usable.
+    Throttled,
 }
 
 impl PickReason {
@@ -39,6 +41,7 @@ impl PickReason {
             Self::Rebalanced => "rebalanced",
             Self::LastResort => "last_resort",
             Self::PollFailed => "poll_failed",
+            Self::Throttled => "burst",
         }
     }
 }

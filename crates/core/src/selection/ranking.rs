@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use super::{Candidate, RequestFacts, Standing, Strategy, Transport};
+use super::{Candidate, Quota, RequestFacts, Standing, Strategy, Transport};
 
 /// How old the order may be.
 pub const MAX_AGE: Duration = Duration::from_secs(1);
@@ -105,6 +105,7 @@ const PLAIN: RequestFacts<'_> = RequestFacts {
     model: None,
     transport: Transport::Http,
     needs_api_key: false,
+    quota: Quota::Usual,
     session: None,
     tried: &[],
     has_awaited_refresh: false,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::SystemTime;
 
+use super::{Quota, RequestFacts};
 use crate::availability::{self, BlockReason};
 use crate::glob;
 use crate::limits::LimitScope;
@@ -38,6 +39,13 @@ pub struct ModelFamily {
     pub models: Vec<String>,
 }
 
+impl ModelFamily {
+    /// Whether the model is one of them; of a request that names none, none is.
+    fn has(&self, model: Option<&str>) -> bool {
+        model.is_some_and(|model| self.models.iter().any(|glob| glob::matches(glob, model)))
+    }
+}
+
 /// What a fact concerns.
 pub type Scope = availability::Scope<ModelFamily>;
 
@@ -57,6 +65,15 @@ pub enum Fact {
         reason: BlockReason,
         /// Until when, if that is known.
         until: Option<SystemTime>,
+    },
+    /// The provider refused a moment ago, by no window.
+    Throttled {
+        /// The models that it is about; `None`: all.
+        family: Option<ModelFamily>,
+        /// Until when.
+        until: SystemTime,
+        /// Whether the provider said so. A guess of ours is a preference: where nothing else is usable, it is tried.
+        is_stated: bool,
     },
     /// The provider refused.
     RateLimited {
@@ -83,6 +100,7 @@ impl Fact {
     pub fn until(&self) -> Option<SystemTime> {
         match self {
             Self::Unavailable { .. } | Self::Refreshing => None,
+            Self::Throttled { until, .. } => Some(*until),
             Self::Blocked { until, .. } | Self::RateLimited { until, .. } | Self::Capped { until, .. } => {
                 *until
             }
@@ -94,19 +112,43 @@ impl Fact {
         match self {
             Self::Unavailable { .. } | Self::Refreshing => true,
             Self::Blocked { reason, .. } => !(is_bound && reason.spares_bound_sessions()),
+            Self::Throttled { family, .. } => {
+                !is_bound && family.as_ref().is_none_or(|family| family.has(model))
+            }
             Self::RateLimited { scope, .. } | Self::Capped { scope, .. } => match scope {
                 Scope::All => true,
                 Scope::NewSessions => !is_bound,
-                Scope::ModelFamily(family) => {
-                    model.is_some_and(|model| family.models.iter().any(|glob| glob::matches(glob, model)))
-                }
+                Scope::ModelFamily(family) => family.has(model),
             },
+        }
+    }
+
+    /// Whether what a request takes lets it pass by this.
+    pub fn spares(&self, quota: Quota) -> bool {
+        match quota {
+            Quota::Usual => false,
+            Quota::Slow => matches!(
+                self,
+                Self::RateLimited { window: Window::FiveHour, .. }
+                    | Self::Capped { window: Window::FiveHour, .. }
+            ),
+            Quota::Nothing => self.is_limit() || matches!(self, Self::Throttled { .. }),
         }
     }
 
     /// Whether the credential is at a limit, rather than out of order.
     pub fn is_limit(&self) -> bool {
         matches!(self, Self::RateLimited { .. } | Self::Capped { .. })
+    }
+
+    /// Whether it keeps nobody away when nothing else is usable.
+    pub(super) fn is_preference(&self) -> bool {
+        self.is_poll_failed() || matches!(self, Self::Throttled { is_stated: false, .. })
+    }
+
+    /// Whether it is a refusal of the moment for which the provider said how long it lasts.
+    pub(super) fn is_stated_throttle(&self) -> bool {
+        matches!(self, Self::Throttled { is_stated: true, .. })
     }
 
     /// Whether the account does not serve a model at all: neither is capacity missing, nor does time bring it back. It is
@@ -128,7 +170,7 @@ impl Fact {
         match self {
             Self::Unavailable { .. } => 0,
             Self::Refreshing => 1,
-            Self::Blocked { .. } => 2,
+            Self::Blocked { .. } | Self::Throttled { .. } => 2,
             Self::RateLimited { .. } => 3,
             Self::Capped { .. } => 4,
         }
@@ -138,7 +180,9 @@ impl Fact {
     pub(super) fn window(&self) -> Option<&Window> {
         match self {
             Self::RateLimited { window, .. } | Self::Capped { window, .. } => Some(window),
-            Self::Unavailable { .. } | Self::Refreshing | Self::Blocked { .. } => None,
+            Self::Unavailable { .. } | Self::Refreshing | Self::Blocked { .. } | Self::Throttled { .. } => {
+                None
+            }
         }
     }
 
@@ -146,7 +190,8 @@ impl Fact {
     pub(super) fn family(&self) -> Option<&ModelFamily> {
         match self {
             Self::RateLimited { scope: Scope::ModelFamily(family), .. }
-            | Self::Capped { scope: Scope::ModelFamily(family), .. } => Some(family),
+            | Self::Capped { scope: Scope::ModelFamily(family), .. }
+            | Self::Throttled { family: Some(family), .. } => Some(family),
             _ => None,
         }
     }
@@ -158,6 +203,7 @@ impl fmt::Display for Fact {
             Self::Unavailable { why } => write!(f, "unavailable: {why}"),
             Self::Refreshing => f.write_str("refreshing"),
             Self::Blocked { reason, .. } => write!(f, "blocked: {}", reason.label()),
+            Self::Throttled { .. } => write!(f, "blocked: {}", BlockReason::Burst.label()),
             Self::RateLimited { window, .. } => write!(f, "rate_limited: {window}"),
             Self::Capped { window, .. } => write!(f, "capped: {window}"),
         }
@@ -167,11 +213,12 @@ impl fmt::Display for Fact {
 /// The facts that hold at `now` and concern such a request.
 pub(super) fn applying<'a>(
     facts: &'a [Fact],
-    model: Option<&str>,
+    request: &RequestFacts<'_>,
     is_bound: bool,
     now: SystemTime,
 ) -> impl Iterator<Item = &'a Fact> {
-    facts
-        .iter()
-        .filter(move |fact| fact.until().is_none_or(|until| until > now) && fact.concerns(model, is_bound))
+    let (model, quota) = (request.model, request.quota);
+    facts.iter().filter(move |fact| {
+        fact.until().is_none_or(|until| until > now) && fact.concerns(model, is_bound) && !fact.spares(quota)
+    })
 }

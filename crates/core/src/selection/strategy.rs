@@ -62,7 +62,7 @@ fn open<'c, 'a>(
 }
 
 /// Picks by the strategy among the usable, else among those that cost extra, else among those of which only the poll
-/// failed.
+/// failed, else among those that refused a moment ago without saying for how long.
 pub(super) fn pick(
     pool: &Pool<'_>,
     assessed: &[Assessment<'_>],
@@ -72,6 +72,7 @@ pub(super) fn pick(
         (Standing::Usable, PickReason::Strategy),
         (Standing::UsableAtCost, PickReason::LastResort),
         (Standing::PollFailed, PickReason::PollFailed),
+        (Standing::Throttled, PickReason::Throttled),
     ]
     .into_iter()
     .find_map(|(standing, reason)| {

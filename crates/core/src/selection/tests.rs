@@ -5,6 +5,7 @@ use proptest::strategy::Strategy as _;
 
 use super::Strategy;
 use super::*;
+use crate::availability::BlockReason;
 use crate::ids::{ServiceId, UserId};
 use crate::sessions::SessionKey;
 
@@ -71,6 +72,7 @@ const REQUEST: RequestFacts<'static> = RequestFacts {
     model: Some("claude-opus-4-8"),
     transport: Transport::Http,
     needs_api_key: false,
+    quota: Quota::Usual,
     session: None,
     tried: &[],
     has_awaited_refresh: false,
@@ -112,7 +114,7 @@ fn bound_to(n: u32, scope: PoolScope) -> SessionTable {
     table
 }
 
-use PickReason::{Bound, LastResort, PollFailed, Rebalanced};
+use PickReason::{Bound, LastResort, PollFailed, Rebalanced, Throttled};
 use Strategy::{Fallback, LeastUsed, Random, RoundRobin};
 
 #[test]
@@ -250,6 +252,105 @@ fn sessions_stay_where_they_are_usable() {
     // Another scope binds anew.
     let rebound = pick(&[login(0, 98.0), login(1, 0.0)], PoolScope::NoExternals);
     assert_eq!((rebound.credential.0, rebound.binding), (1, BindingChange::Bind));
+}
+
+fn throttled(model: Option<&str>, is_stated: bool) -> Fact {
+    let family =
+        model.map(|model| ModelFamily { name: model.to_owned(), models: vec![format!("*{model}*")] });
+    Fact::Throttled { family, until: now() + Duration::from_secs(10), is_stated }
+}
+
+#[test]
+fn a_burst_is_a_preference_unless_the_provider_said_how_long() {
+    let guess = || with(login(0, 0.0), vec![throttled(None, false)]);
+    let strategies = [LeastUsed, RoundRobin, Random, Fallback];
+    for strategy in strategies {
+        let pick = |candidates: &[Candidate<'_>]| picked(strategy, candidates, &REQUEST);
+        assert_eq!(pick(&[guess(), login(1, 98.0)]), Some((1, PickReason::Strategy)));
+        assert_eq!(pick(&[guess(), key(1)]).unwrap().0, 1);
+        assert_eq!(pick(&[guess()]), Some((0, Throttled)));
+        let polls = vec![throttled(None, false), blocked(BlockReason::PollFailed)];
+        assert_eq!(pick(&[with(login(0, 0.0), polls)]), Some((0, Throttled)));
+        for worse in [throttled(None, true), blocked(BlockReason::Connection), unavailable(), opus(1.0)] {
+            assert_eq!(pick(&[with(login(0, 0.0), vec![throttled(None, false), worse])]), None);
+        }
+    }
+    // With a time the request waits for it, whatever else is in the way of the others.
+    let stated = || with(login(0, 0.0), vec![throttled(None, true)]);
+    let counts = |others: Fact| {
+        let none = none(&[stated(), with(login(1, 0.0), vec![others])], &REQUEST);
+        (none.why, none.counts.limited, none.counts.throttled, none.free_at, none.window)
+    };
+    let free = Some(now() + Duration::from_secs(10));
+    let window = Some((Window::Weekly, hours(1.0)));
+    assert_eq!(counts(throttled(None, true)), (WhyNone::AllLimited, 2, 2, free, None));
+    assert_eq!(counts(unavailable()), (WhyNone::SomeLimited, 1, 1, free, None));
+    let weekly = limited(Window::Weekly, Some(1.0));
+    assert_eq!(counts(weekly), (WhyNone::AllLimited, 2, 1, free, window));
+}
+
+#[test]
+fn a_key_is_throttled_for_a_family_of_models_alone() {
+    let candidates = [with(key(0), vec![throttled(Some("opus"), true)])];
+    let of = |model| RequestFacts { model, ..REQUEST };
+    assert_eq!(none(&candidates, &of(Some("claude-opus-5"))).limited_family.as_deref(), Some("opus"));
+    for model in [Some("claude-sonnet-5"), None] {
+        assert_eq!(picked(LeastUsed, &candidates, &of(model)).unwrap().0, 0);
+    }
+    // And not for sessions that are bound to it.
+    let session = session();
+    let request = RequestFacts { session: Some(&session), ..REQUEST };
+    let outcome = run(&pool(LeastUsed, &candidates), &request, &bound_to(0, PoolScope::All)).outcome;
+    assert!(matches!(outcome, Outcome::Picked(pick) if pick.was_bound));
+}
+
+#[test]
+fn what_takes_nothing_is_served_at_a_limit_and_binds_nothing() {
+    let capped = Fact::Capped { window: Window::Weekly, scope: Scope::All, until: None };
+    let spared = [limited(Window::FiveHour, Some(1.0)), opus(1.0), capped, throttled(None, true)];
+    let session = session();
+    let free = RequestFacts { quota: Quota::Nothing, session: Some(&session), ..REQUEST };
+    for fact in &spared {
+        let candidates = [with(login(0, 98.0), vec![fact.clone()])];
+        assert!(picked(LeastUsed, &candidates, &REQUEST).is_none(), "{fact}");
+        let Outcome::Picked(pick) = run(&pool(LeastUsed, &candidates), &free, &SessionTable::new()).outcome
+        else {
+            panic!("{fact}")
+        };
+        assert_eq!((pick.credential.0, pick.binding), (0, BindingChange::Leave), "{fact}");
+    }
+    for fact in [unavailable(), blocked(BlockReason::Connection), blocked(BlockReason::Overloaded)] {
+        assert!(picked(LeastUsed, &[with(login(0, 0.0), vec![fact.clone()])], &free).is_none(), "{fact}");
+    }
+    let outcome = run(&pool(LeastUsed, &[login(0, 0.0)]), &free, &bound_to(0, PoolScope::All)).outcome;
+    assert!(matches!(outcome, Outcome::Picked(pick) if pick.binding == BindingChange::Touch));
+}
+
+#[test]
+fn a_slow_request_passes_a_5_hour_window_that_is_used_up() {
+    let slow = RequestFacts { quota: Quota::Slow, ..REQUEST };
+    let capped = |window| Fact::Capped { window, scope: Scope::All, until: None };
+    for fact in [limited(Window::FiveHour, Some(1.0)), capped(Window::FiveHour)] {
+        assert!(picked(LeastUsed, &[with(login(0, 99.0), vec![fact])], &slow).is_some());
+    }
+    for fact in [limited(Window::Weekly, Some(1.0)), capped(Window::Weekly), opus(1.0)] {
+        assert!(picked(LeastUsed, &[with(login(0, 99.0), vec![fact])], &slow).is_none());
+    }
+}
+
+#[test]
+fn what_an_account_does_not_serve_is_no_limit() {
+    let not_served = || {
+        let family = ModelFamily { name: "m".to_owned(), models: vec!["claude-opus-4-8".to_owned()] };
+        let window = Window::Named("model claude-opus-4-8".to_owned());
+        Fact::RateLimited { window, scope: Scope::ModelFamily(family), until: Some(hours(1.0)) }
+    };
+    let nobody = with(login(0, 0.0), vec![not_served()]);
+    assert_eq!(none(&[nobody], &REQUEST).why, WhyNone::NotForModel);
+    let limited = with(login(1, 0.0), vec![limited(Window::Weekly, Some(2.0))]);
+    let found = none(&[nobody, limited], &REQUEST);
+    assert_eq!((found.why, found.free_at), (WhyNone::AllLimited, Some(hours(2.0))));
+    assert_eq!(picked(LeastUsed, &[nobody], &RequestFacts { model: Some("other"), ..REQUEST }).unwrap().0, 0);
 }
 
 #[test]

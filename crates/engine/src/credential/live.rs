@@ -288,6 +288,7 @@ impl LiveCredential {
                 fact,
                 Fact::RateLimited { scope: Scope::ModelFamily(_), .. }
                     | Fact::Capped { scope: Scope::ModelFamily(_), .. }
+                    | Fact::Throttled { family: Some(_), .. }
             )
         })
     }

@@ -35,6 +35,8 @@ pub(super) struct ApiCall {
     pub(super) needs_api_key: bool,
     /// Whether the answer shows the limits of the user's pool.
     pub(super) shows_limits: bool,
+    /// Whether it takes of a credential's windows. What only `paths` allow takes none of those that are known.
+    pub(super) uses_quota: bool,
     /// Whether it asks for what the user's pool has used, which is not forwarded.
     pub(super) asks_usage: bool,
 }
@@ -69,13 +71,13 @@ impl Service {
         let Some(path) = target::strip_prefix(&path, &self.settings.prefix) else {
             return Err(unknown(&path));
         };
-        let mut shows_limits = false;
+        let (mut shows_limits, mut uses_quota) = (false, false);
         let (mut asks_usage, mut wants_socket, mut needs_api_key) = (false, false, false);
         let (asks_model, needs_path) = match self.provider.route(&parts.method, path) {
             Route::Hello => return Ok(Accepted::Hello),
             Route::Unknown => return Err(unknown(path)),
-            Route::Forward { asks_model, shows_limits: shows } => {
-                shows_limits = shows;
+            Route::Forward { asks_model, shows_limits: shows, uses_quota: uses } => {
+                (shows_limits, uses_quota) = (shows, uses);
                 (asks_model, None)
             }
             Route::Usage => {
@@ -83,11 +85,11 @@ impl Service {
                 (false, None)
             }
             Route::ForwardWithApiKey => {
-                needs_api_key = true;
+                (needs_api_key, uses_quota) = (true, true);
                 (true, None)
             }
             Route::Socket if asks_for_websocket(parts) => {
-                wants_socket = true;
+                (wants_socket, uses_quota) = (true, true);
                 // Its messages name the model.
                 (false, None)
             }
@@ -99,7 +101,16 @@ impl Service {
             self.target(parts).ok_or_else(|| invalid("the request target is not valid".to_owned()))?;
         let given = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
         let head = head.and_then(|head| head.into_bytes_of(parts.method.as_str(), given));
-        let call = ApiCall { target, head, needs_path, asks_model, needs_api_key, shows_limits, asks_usage };
+        let call = ApiCall {
+            target,
+            head,
+            needs_path,
+            asks_model,
+            needs_api_key,
+            shows_limits,
+            uses_quota,
+            asks_usage,
+        };
         Ok(if wants_socket { Accepted::Socket(call) } else { Accepted::Api(call) })
     }
 

@@ -9,7 +9,7 @@ use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::glob;
 use trunkline_core::ids::CredentialId;
 use trunkline_core::scan::{Found, Progress};
-use trunkline_core::selection::{RequestFacts, Transport};
+use trunkline_core::selection::{Quota, RequestFacts, Transport};
 use trunkline_core::sessions::SessionKey;
 
 use super::authenticate::Authed;
@@ -33,6 +33,8 @@ pub(super) struct Asked {
     pub(super) session: Option<SessionKey>,
     /// Whether only an API key can serve it.
     pub(super) needs_api_key: bool,
+    /// What it takes of a credential's windows.
+    pub(super) quota: Quota,
     pub(super) transport: Transport,
     /// How long it may wait for a credential to become usable.
     pub(super) wait: Duration,
@@ -58,6 +60,7 @@ impl Asked {
             model: self.model.as_deref(),
             transport: self.transport,
             needs_api_key: self.needs_api_key,
+            quota: self.quota,
             session: self.session.as_ref(),
             tried,
             has_awaited_refresh: has_awaited,
@@ -86,12 +89,16 @@ impl Service {
         self.check_fast_mode(user, pool, headers)?;
         let mut model = None;
         if authed.call.asks_model {
-            let is_needed = pool.members().len() > 1;
+            let has_others = pool.members().len() > 1;
             if user.is_some_and(|user| !user.models.is_empty()) || pool.restricts_models() {
                 model = Some(self.check_model(user, upload).await?);
-            } else if is_needed || is_limited_by_model(pool) {
-                let reads = upload.read_for_routing(is_needed && session.is_none());
-                within_time(upload, pin!(reads)).await.map_err(|_| slow_body())?.map_err(upload_fault)?;
+            } else {
+                // In a pool of one too: what keeps new sessions away is not to hit one that runs.
+                let wants_session = session.is_none() && (has_others || authed.call.uses_quota);
+                if has_others || wants_session || is_limited_by_model(pool) {
+                    let reads = upload.read_for_routing(wants_session);
+                    within_time(upload, pin!(reads)).await.map_err(|_| slow_body())?.map_err(upload_fault)?;
+                }
             }
             model = model.or_else(|| upload.model());
             session = session.or_else(|| self.provider.session(&HeaderMap::new(), &upload.facts().2));
@@ -104,6 +111,7 @@ impl Service {
             model,
             session: key,
             needs_api_key: authed.call.needs_api_key,
+            quota: if authed.call.uses_quota { self.provider.quota(headers) } else { Quota::Nothing },
             transport: Transport::Http,
             wait: user.and_then(|user| user.wait_for_capacity).unwrap_or(self.settings.wait_for_capacity),
             explain: user.is_some_and(|user| user.explain)

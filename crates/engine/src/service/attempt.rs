@@ -9,13 +9,14 @@ use std::time::SystemTime;
 
 use http::{HeaderName, StatusCode};
 use trunkline_core::auth_recovery::Tries as AuthTries;
+use trunkline_core::availability::Availability;
 use trunkline_core::capacity_wait::wait_until;
 use trunkline_core::failure::{Action, Attempts, Situation, after_interrupt};
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::final_answer::{FinalAnswer, final_answer};
 use trunkline_core::ids::CredentialId;
 use trunkline_core::secret::TokenDigest;
-use trunkline_core::selection::{NoCandidate, Outcome, moves_binding};
+use trunkline_core::selection::{NoCandidate, Outcome, Quota, moves_binding};
 
 use super::Service;
 use super::asked::Asked;
@@ -281,7 +282,13 @@ impl Service {
         let mut interrupts = credential.live().interrupts();
         loop {
             // Also what happened since it was picked and was told before anybody listened.
-            if credential.live().is_interrupting(SystemTime::now())
+            let (now, live) = (SystemTime::now(), credential.live());
+            let would_be_refused = match request.asked.quota {
+                Quota::Usual => live.is_interrupting(now),
+                // Limits do not concern it.
+                Quota::Slow | Quota::Nothing => matches!(live.state(now), Availability::Unavailable { .. }),
+            };
+            if would_be_refused
                 && after_interrupt(&self.situation(request, credential, tries)) == Action::Next
             {
                 return;
@@ -305,6 +312,7 @@ impl Service {
             is_replayable: request.upload.can_repeat(),
             has_others: matches!(self.look(request.asked, &tried), Outcome::Picked(_)),
             is_api_key: credential.is_api_key(),
+            is_free: request.asked.quota == Quota::Nothing,
             now: SystemTime::now(),
         }
     }
@@ -328,14 +336,19 @@ impl Service {
             self.live.issued_states().note(state.as_bytes(), credential.id());
         }
         let now = answer.at;
+        let is_free = asked.quota == Quota::Nothing;
         if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
-            credential.live().on_answered(true);
+            // What takes nothing may work where the rest does not.
+            if !is_free {
+                credential.live().on_answered(true);
+            }
             credential.live().on_headers(self.provider, status, answer.response.headers(), now);
             for suspect in tries.suspects.iter().filter(|suspect| suspect.id() != credential.id()) {
                 suspect.live().tell(Told::Disabled);
             }
         }
         if let Some(session) = &asked.session
+            && !is_free
             && !tries.tried.is_empty()
             && moves_binding(tries.was_bound, tries.has_hopped)
         {

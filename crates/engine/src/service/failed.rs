@@ -2,7 +2,6 @@
 //! belongs to it, and nowhere here.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use trunkline_core::auth_recovery::Outcome as Recovered;
 use trunkline_core::availability::{RequestEnd, Scope};
@@ -73,7 +72,7 @@ impl Service {
             detail = what.detail(),
             "a try failed"
         );
-        self.tell(request, credential, &verdict, &what, answer.as_ref(), situation.now).await;
+        self.tell(request, credential, &verdict, &what, answer.as_ref(), &situation).await;
         if verdict.effect == Effect::MaybeDisabled {
             tries.suspects.push(Arc::clone(credential));
         }
@@ -136,9 +135,9 @@ impl Service {
         verdict: &Verdict,
         what: &What,
         answer: Option<&Answer>,
-        now: SystemTime,
+        situation: &Situation,
     ) {
-        let live = credential.live();
+        let (live, now) = (credential.live(), situation.now);
         let readings = |answer: &Answer| {
             let response = &answer.response;
             self.provider.limit_facts().read_headers(response.status(), response.headers(), now)
@@ -156,6 +155,10 @@ impl Service {
         }
         let model = request.asked.model.clone().or_else(|| request.upload.model());
         let is_stale = matches!(what, What::NotSent { by: NotSentBy::StaleConnection, .. });
+        if situation.is_free && verdict.effect == Effect::Unchanged {
+            // It says nothing of the requests that count.
+            return;
+        }
         let told = match effect_of(verdict, model.as_deref()) {
             // A kept connection that was too old says nothing of the provider.
             Some(_) if is_stale => return,

@@ -19,7 +19,7 @@ use crate::credential::Credential;
 /// The answer of a selection that found what is not there.
 const NOBODY: NoCandidate = NoCandidate {
     why: WhyNone::AllUnavailable,
-    counts: Counts { limited: 0, blocked: 0, unavailable: 0, tried: 0 },
+    counts: Counts { limited: 0, throttled: 0, blocked: 0, unavailable: 0, tried: 0 },
     free_at: None,
     window: None,
     limited_family: None,

@@ -44,7 +44,7 @@ impl Service {
             let scope = request.pool_scope();
             let mut table = self.settings.bindings.table();
             let is_bound = table.touch_if_bound_to(session, credential.id(), scope, now);
-            if !is_bound {
+            if !is_bound && request.binds() {
                 table.bind(session.clone(), credential.id(), scope, now);
             }
             is_bound
@@ -99,7 +99,7 @@ impl Service {
             table.touch(session, now);
             return Some(Selected::Picked { credential: Arc::clone(own.credential), was_bound: true });
         }
-        if let Some(session) = &asked.session {
+        if let Some(session) = asked.session.as_ref().filter(|_| request.binds()) {
             table.bind(session.clone(), best.id(), scope, now);
             bring_up_to_date(pool, &mut ranking, &table, place, now);
         }
@@ -132,10 +132,10 @@ impl Service {
             Some(session) if was_bound => {
                 table.touch(session, now);
             }
-            Some(session) => {
+            Some(session) if request.binds() => {
                 table.bind(session.clone(), credential.id(), scope, now);
             }
-            None => {}
+            Some(_) | None => {}
         }
         pool.set_last_picked(credential.id());
         Some(Selected::Picked { credential: Arc::clone(credential), was_bound })

@@ -18,7 +18,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::headers;
-use trunkline_core::selection::Transport;
+use trunkline_core::selection::{Quota, Transport};
 use trunkline_core::sessions::SessionKey;
 use trunkline_core::socket::SocketFacts;
 
@@ -100,6 +100,7 @@ impl Service {
             model: None,
             session,
             needs_api_key: authed.call.needs_api_key,
+            quota: Quota::Usual,
             transport: Transport::WebSocket,
             wait: user.and_then(|user| user.wait_for_capacity).unwrap_or(self.settings.wait_for_capacity),
             explain: false,

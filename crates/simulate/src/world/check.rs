@@ -1,7 +1,7 @@
 //! Checking a selection by its result.
 
 use trunkline_core::ids::CredentialId;
-use trunkline_core::selection::{Outcome, Strategy};
+use trunkline_core::selection::{Outcome, PickReason, Strategy};
 use trunkline_core::sessions::IDLE_EXPIRY;
 
 use super::{World, id_of};
@@ -31,6 +31,8 @@ impl World<'_> {
             .last
             .is_none_or(|(_, at)| self.now.duration_since(at).is_ok_and(|idle| idle >= IDLE_EXPIRY));
         match outcome {
+            // Tried all the same where nothing else is usable.
+            Outcome::Picked(pick) if usable.is_empty() && pick.reason == PickReason::Throttled => None,
             Outcome::Picked(pick) if !usable.contains(&(pick.credential.0 as usize)) => {
                 Some(format!("picked {pick:?}, and {usable:?} were usable"))
             }

@@ -121,6 +121,7 @@ impl World<'_> {
             is_replayable: true,
             has_others: matches!(self.select_for(session, &tried, false), Outcome::Picked(_)),
             is_api_key: false,
+            is_free: false,
             now: self.now,
         };
         let kind = |name: &str| ErrorFields { kind: Some(name.to_owned()), ..ErrorFields::default() };
@@ -173,6 +174,7 @@ impl World<'_> {
                 is_replayable: true,
                 has_others,
                 is_api_key: false,
+                is_free: false,
                 now: self.now,
             };
             let action = after_interrupt(&situation);

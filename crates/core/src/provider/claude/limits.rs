@@ -10,12 +10,15 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::limits::{Aggregate, LimitFacts, NoCandidate, Readings, Refusal, RefusedAnswer, View};
+use crate::limits::{Aggregate, LimitFacts, LimitScope, NoCandidate, Readings, Refusal, RefusedAnswer, View};
 use crate::provider::OwnAnswer;
 use crate::provider::claude::{Claude, envelope};
 
 /// Start of the headers that tell of limits (fact sheet, 4).
 const PREFIX: &str = "anthropic-ratelimit-";
+
+/// Start of those that tell of a request of low priority (gateway-contract.md, 5).
+const SLOW: &str = "anthropic-ratelimit-unified-slow-";
 
 /// In which instances tell each other the weight of a pool (federation.md).
 const PLAN_WEIGHT: &str = "x-ccm-plan-weight";
@@ -47,6 +50,20 @@ impl LimitFacts for Claude {
 
     fn refusal(&self, answer: &RefusedAnswer<'_>, now: SystemTime) -> Option<Refusal> {
         refusal::classify(answer, now)
+    }
+
+    /// Keys are limited by the class of a model, of whatever version.
+    fn key_scope(&self, model: &str) -> Option<LimitScope> {
+        let lower = model.to_ascii_lowercase();
+        let classes = [("opus", "opus"), ("sonnet", "sonnet"), ("haiku", "haiku"), ("fable", "oi")];
+        match classes.into_iter().find(|(word, _)| lower.contains(word)) {
+            Some((_, bucket)) => LimitScope::family(bucket),
+            None => LimitScope::model(model),
+        }
+    }
+
+    fn is_slow_header(&self, name: &str) -> bool {
+        name.starts_with(SLOW)
     }
 
     fn shown_headers(&self, view: &View<'_>) -> Vec<(HeaderName, HeaderValue)> {

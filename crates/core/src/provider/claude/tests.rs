@@ -14,10 +14,18 @@ fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 #[test]
 fn routes() {
     for (method, path, route) in [
-        ("POST", "/v1/messages", Route::Forward { asks_model: true, shows_limits: true }),
-        ("POST", "/v1/messages/count_tokens", Route::Forward { asks_model: true, shows_limits: false }),
-        ("GET", "/v1/models", Route::Forward { asks_model: false, shows_limits: false }),
-        ("GET", "/v1/models/claude-opus-4-8", Route::Forward { asks_model: false, shows_limits: false }),
+        ("POST", "/v1/messages", Route::Forward { asks_model: true, shows_limits: true, uses_quota: true }),
+        (
+            "POST",
+            "/v1/messages/count_tokens",
+            Route::Forward { asks_model: true, shows_limits: false, uses_quota: false },
+        ),
+        ("GET", "/v1/models", Route::Forward { asks_model: false, shows_limits: false, uses_quota: false }),
+        (
+            "GET",
+            "/v1/models/claude-opus-4-8",
+            Route::Forward { asks_model: false, shows_limits: false, uses_quota: false },
+        ),
         ("GET", "/v1/models/", Route::OnlyIfAllowed),
         ("DELETE", "/v1/models/x", Route::OnlyIfAllowed),
         ("GET", "/v1/messages", Route::OnlyIfAllowed),

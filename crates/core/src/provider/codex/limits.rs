@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Codex;
-use crate::limits::{Aggregate, LimitFacts, NoCandidate, Readings, Refusal, RefusedAnswer, View};
+use crate::limits::{Aggregate, LimitFacts, LimitScope, NoCandidate, Readings, Refusal, RefusedAnswer, View};
 use crate::provider::OwnAnswer;
 
 pub use event::event_headers;
@@ -61,6 +61,15 @@ impl LimitFacts for Codex {
 
     fn refusal(&self, answer: &RefusedAnswer<'_>, now: SystemTime) -> Option<Refusal> {
         refusal::classify(answer, now)
+    }
+
+    /// Keys are limited by model.
+    fn key_scope(&self, model: &str) -> Option<LimitScope> {
+        LimitScope::model(model)
+    }
+
+    fn is_slow_header(&self, _name: &str) -> bool {
+        false
     }
 
     fn shown_headers(&self, view: &View<'_>) -> Vec<(HeaderName, HeaderValue)> {

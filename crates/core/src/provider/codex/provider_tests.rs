@@ -63,16 +63,20 @@ fn sent(headers: &HeaderMap, prepared: &PreparedAuthorization) -> HeaderMap {
 
 #[test]
 fn routes() {
-    let model = Route::Forward { asks_model: true, shows_limits: true };
+    let model = Route::Forward { asks_model: true, shows_limits: true, uses_quota: true };
     for (method, path, route) in [
         ("POST", "/v1/responses", model),
-        ("POST", "/v1/responses/compact", Route::Forward { asks_model: true, shows_limits: false }),
+        (
+            "POST",
+            "/v1/responses/compact",
+            Route::Forward { asks_model: true, shows_limits: false, uses_quota: true },
+        ),
         ("GET", "/v1/responses", Route::Socket),
         ("CONNECT", "/v1/responses", Route::Socket),
         ("GET", "/v1/responses/x", Route::Socket),
         ("DELETE", "/v1/responses/x", Route::OnlyIfAllowed),
         ("POST", "/v1/responsesx", Route::OnlyIfAllowed),
-        ("GET", "/v1/models", Route::Forward { asks_model: false, shows_limits: false }),
+        ("GET", "/v1/models", Route::Forward { asks_model: false, shows_limits: false, uses_quota: false }),
         ("POST", "/v1/chat/completions", Route::ForwardWithApiKey),
         ("GET", "/v1/chat/completions", Route::OnlyIfAllowed),
         ("POST", "/v1/images/generations", Route::OnlyIfAllowed),

@@ -13,7 +13,7 @@ use trunkline_core::failure::ErrorFields;
 use trunkline_core::limits::credential_state::{capped_windows, is_below_cap, rate_limit};
 use trunkline_core::limits::poll_schedule::{Due, INTERVAL, PollResult, PollSchedule, PollState};
 use trunkline_core::limits::{Caps, Readings, Refusal, Source, Windows};
-use trunkline_core::login::Login;
+use trunkline_core::login::{Login, LoginKind};
 use trunkline_core::provider::{Authorization, Probe, Provider};
 use trunkline_core::retry_after::retry_after;
 
@@ -161,11 +161,19 @@ impl Keeper {
         }
     }
 
+    fn is_api_key(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.kind() == LoginKind::ApiKey)
+    }
+
     fn on_refusal(&mut self, refusal: &Refusal, model: Option<&str>, now: SystemTime) {
         self.limits.windows.refuse(refusal, model, now);
         match refusal {
             Refusal::Burst { retry_after } => {
-                self.facts.on_request_ended(&RequestEnd::Burst(*retry_after), now);
+                self.facts.on_request_ended(&RequestEnd::Answered, now);
+                // A key is limited by model.
+                let family = model.filter(|_| self.is_api_key());
+                let family = family.and_then(|model| self.provider.limit_facts().key_scope(model));
+                self.facts.on_burst(family.map(|family| family.to_string()).as_deref(), *retry_after, now);
             }
             _ => self.facts.on_request_ended(&RequestEnd::Answered, now),
         }

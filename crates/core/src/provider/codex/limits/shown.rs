@@ -13,6 +13,9 @@ use crate::limits::window::BaseWindow;
 use crate::limits::{Aggregate, NoCandidate, View, number};
 use crate::provider::OwnAnswer;
 
+/// Type and code of a refusal of the moment.
+const THROTTLED: &str = "rate_limit_exceeded";
+
 /// Names of one window's headers.
 struct Names {
     used: &'static str,
@@ -147,12 +150,21 @@ fn after(reset: SystemTime, now: SystemTime) -> u64 {
 
 /// Everything limited: the one error that the client shows as one clean message, with the reset in its own local time
 /// (fact sheet, 4).
+///
+/// A refusal of the moment goes by the name that the provider has for its own.
 pub(super) fn no_candidate(answer: &NoCandidate, now: SystemTime) -> OwnAnswer {
     let mut error = Map::new();
-    let kind = if answer.is_limit { "usage_limit_reached" } else { "server_error" };
+    let kind = match (answer.is_limit, answer.is_throttle()) {
+        // The client waits and comes back, where it would give up for a limit of the account.
+        (_, true) => THROTTLED,
+        (true, false) => "usage_limit_reached",
+        (false, _) => "server_error",
+    };
     error.insert("type".to_owned(), kind.into());
     error.insert("message".to_owned(), answer.message.clone().into());
-    if answer.is_limit {
+    if answer.is_throttle() {
+        error.insert("code".to_owned(), THROTTLED.into());
+    } else if answer.is_limit {
         error.insert("plan_type".to_owned(), "unknown".into());
         if let Some(seconds) = answer.retry_after {
             // The wait was rounded up, so this moment is not.
