@@ -24,7 +24,6 @@ pub mod poll_schedule;
 pub mod provider;
 pub mod readings;
 pub mod refusal;
-pub mod refusal_text;
 pub mod scope;
 pub mod shown;
 pub mod timestamp;

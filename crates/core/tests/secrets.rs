@@ -187,7 +187,7 @@ const WITHOUT_SECRETS: &[&str] = &[
 ];
 
 /// The same, of limits: numbers, moments, names of windows and models, and what a provider says of them.
-const LIMITS_WITHOUT_SECRETS: [&str; 35] = [
+const LIMITS_WITHOUT_SECRETS: [&str; 34] = [
     "Aggregate",
     "AggregateWindow",
     "BaseWindow",
@@ -211,7 +211,6 @@ const LIMITS_WITHOUT_SECRETS: [&str; 35] = [
     "Reading",
     "Readings",
     "Refusal",
-    "RefusalText",
     "RefusedWindow",
     "ReportedWindow",
     "ScopedReading",

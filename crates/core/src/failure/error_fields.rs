@@ -17,6 +17,8 @@ pub struct ErrorFields {
     pub kind: Option<String>,
     /// `error.code`.
     pub code: Option<String>,
+    /// `error.details.error_code`.
+    pub details_code: Option<String>,
     /// `error.message`, its start.
     pub message: Option<String>,
     /// The status that an event states, if it does.
@@ -32,6 +34,7 @@ impl fmt::Debug for ErrorFields {
         f.debug_struct("ErrorFields")
             .field("kind", &self.kind)
             .field("code", &self.code)
+            .field("details_code", &self.details_code)
             .field("message", &self.message.as_ref().map(String::len))
             .field("status", &self.status)
             .field("is_foreign", &self.is_foreign)
@@ -69,15 +72,19 @@ impl ErrorFields {
         Some(Self {
             kind: text("type"),
             code: text("code"),
+            details_code: places
+                .iter()
+                .find_map(|place| place.pointer("/details/error_code").and_then(Value::as_str))
+                .map(start),
             message: text("message").or_else(|| error.as_str().map(start)),
             status: status.and_then(|status| u16::try_from(status).ok()).filter(|status| *status >= 400),
             is_foreign: false,
         })
     }
 
-    /// Whether its code or type is `name`.
+    /// Whether its code or type, or the code of its details, is `name`.
     pub fn is_named(&self, name: &str) -> bool {
-        self.code.as_deref() == Some(name) || self.kind.as_deref() == Some(name)
+        [&self.code, &self.kind, &self.details_code].into_iter().any(|own| own.as_deref() == Some(name))
     }
 }
 

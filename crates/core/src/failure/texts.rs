@@ -1,6 +1,7 @@
 //! What providers write into their errors, as far as it decides anything: the one list, with its sources.
 //!
-//! A text is compared with the start of `error.message`, together with the status and `error.type` (or `error.code`).
+//! A text is compared with the start of `error.message`, together with the status and `error.type` (or a code), where what it
+//! says may be said of something else as well.
 //! Nothing is searched for in a body, where a client could place it.
 
 use super::ErrorFields;
@@ -82,7 +83,7 @@ impl Words {
 pub struct Text {
     /// The statuses it comes with.
     pub statuses: Statuses,
-    /// What `error.type` or `error.code` is; empty: anything.
+    /// What `error.type`, `error.code` or `error.details.error_code` is; empty: anything.
     pub name: &'static str,
     /// What `error.message` is like.
     pub message: Words,
@@ -154,17 +155,31 @@ pub const CLAUDE: Texts = Texts {
         },
         Text {
             statuses: Statuses::These(&[429]),
-            name: "rate_limit_error",
-            message: Words::Start("Extra usage is required for long context"),
+            name: "credits_required",
+            message: Words::Any,
             meaning: Meaning::ExtraUsageRequired,
-            source: "recorded: f429_extra_usage, o_429_extra; anthropics/claude-code#42616",
+            source: "spec: routing.md, `error.details.error_code`",
         },
         Text {
             statuses: Statuses::These(&[429]),
-            name: "rate_limit_error",
+            name: "",
+            message: Words::Start("Extra usage is required"),
+            meaning: Meaning::ExtraUsageRequired,
+            source: "recorded: f429_extra_usage, o_429_extra; anthropics/claude-code#42616, #50784",
+        },
+        Text {
+            statuses: Statuses::These(&[429]),
+            name: "",
+            message: Words::Start("Usage credits are required"),
+            meaning: Meaning::ExtraUsageRequired,
+            source: "anthropics/claude-code#64982; spec: routing.md",
+        },
+        Text {
+            statuses: Statuses::These(&[429]),
+            name: "",
             message: Words::Start("You're out of extra usage"),
             meaning: Meaning::ExtraUsageRequired,
-            source: "facts: 429 classification, class 1",
+            source: "facts: 429 classification, class 1; griffinmartin/opencode-claude-auth#209",
         },
         Text {
             statuses: Statuses::These(&[400, 402]),

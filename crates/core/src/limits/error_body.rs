@@ -1,6 +1,13 @@
 //! The `error` object of a refusal, from a body or an event.
 
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+
+use crate::failure::ErrorFields;
 use crate::limits::json::{Object, Scalar};
+use crate::limits::{number, timestamp};
+use crate::retry_after::retry_after;
 
 /// Longest part of a message that is kept, in bytes: texts are compared with its start only.
 pub const MAX_MESSAGE: usize = 256;
@@ -17,40 +24,86 @@ pub struct ErrorBody {
     pub code: Option<String>,
     /// The start of `error.message`.
     pub message: Option<String>,
+    /// `error.details.error_code`.
+    pub details_code: Option<String>,
     /// `error.resets_at`, unread.
     pub resets_at: Option<String>,
+    /// `error.resets_in_seconds`, unread.
+    pub resets_in_seconds: Option<String>,
 }
 
 impl ErrorBody {
-    /// Reads `{"error":{…}}`, as in a body or an event, or `{"response":{"error":{…}}}`, as in `response.failed`.
-    /// Nothing to be read gives an empty one.
+    /// Reads `{"error":{…}}`, as in a body or an event, `{"response":{"error":{…}}}`, as in `response.failed`, or
+    /// `{"detail":{…}}`, as the backend writes. Nothing to be read gives an empty one.
     pub fn parse(text: &[u8]) -> Self {
         if text.len() > MAX_ERROR_BODY {
             return Self::default();
         }
         let Some(outer) = Object::parse(text) else { return Self::default() };
-        let error = outer.object("error").or_else(|| outer.object("response")?.object("error"));
+        let error = outer
+            .object("error")
+            .or_else(|| outer.object("response")?.object("error"))
+            .or_else(|| outer.object("detail"));
         error.map_or_else(Self::default, |error| Self::of(&error))
     }
 
+    /// The reset that the error itself states, if that is ahead of `now` and can be one.
+    pub fn reset_ahead(&self, now: SystemTime) -> Option<SystemTime> {
+        let stated = |text: &str| timestamp::reset(text, now).ok().flatten();
+        let at = self.resets_at.as_deref().and_then(stated);
+        at.filter(|at| *at > now).or_else(|| {
+            let wait = number::parse(self.resets_in_seconds.as_deref()?)?;
+            let at = now.checked_add(Duration::try_from_secs_f64(wait).ok()?)?;
+            timestamp::plausible_reset(at, now).ok().filter(|at| *at > now)
+        })
+    }
+
+    /// How long to wait: what `Retry-After` says, in either form, else until the reset that the error itself states.
+    pub fn wait(&self, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+        let value = headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let wait = value.and_then(|value| retry_after(value, now));
+        wait.or_else(|| self.reset_ahead(now)?.duration_since(now).ok())
+    }
+
+    /// The same for the list of texts.
+    pub fn fields(&self) -> ErrorFields {
+        ErrorFields {
+            kind: self.kind.clone(),
+            code: self.code.clone(),
+            details_code: self.details_code.clone(),
+            message: self.message.clone(),
+            ..ErrorFields::default()
+        }
+    }
+
     /// What the fields say that an event was read for; its reset is not among them.
-    pub fn of_fields(fields: &crate::failure::ErrorFields) -> Self {
+    pub fn of_fields(fields: &ErrorFields) -> Self {
         let start = |field: &Option<String>| field.as_deref().map(|text| cut(text).to_owned());
         Self {
             kind: start(&fields.kind),
             code: start(&fields.code),
+            details_code: start(&fields.details_code),
             message: start(&fields.message),
             resets_at: None,
+            resets_in_seconds: None,
         }
     }
 
     fn of(error: &Object<'_>) -> Self {
         let string = |name| error.string(name).map(|text| cut(&text).to_owned());
-        let resets_at = match error.scalar("resets_at") {
+        let scalar = |name| match error.scalar(name) {
             Scalar::Text { text, .. } => Some(cut(&text).to_owned()),
             _ => None,
         };
-        Self { kind: string("type"), code: string("code"), message: string("message"), resets_at }
+        let details = error.object("details");
+        Self {
+            kind: string("type"),
+            code: string("code"),
+            details_code: details.and_then(|details| Some(cut(&details.string("error_code")?).to_owned())),
+            message: string("message"),
+            resets_at: scalar("resets_at"),
+            resets_in_seconds: scalar("resets_in_seconds"),
+        }
     }
 }
 
@@ -82,6 +135,44 @@ mod tests {
         assert_eq!(ErrorBody::parse(long.as_bytes()).message.map(|message| message.len()), Some(MAX_MESSAGE));
         let longer = format!("{{\"error\":{{\"message\":\"{}\"}}}}", "a".repeat(MAX_ERROR_BODY));
         assert_eq!(ErrorBody::parse(longer.as_bytes()), ErrorBody::default());
+    }
+
+    #[test]
+    fn a_reset_is_read_in_all_its_spellings() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
+        let body = |fields: &str| ErrorBody::parse(format!("{{\"error\":{{{fields}}}}}").as_bytes());
+        let ahead = |fields: &str| {
+            body(fields).reset_ahead(now).map(|at| at.duration_since(now).unwrap().as_secs_f64())
+        };
+        for (fields, seconds) in [
+            (r#""resets_at":1795000060"#, Some(60.0)),
+            (r#""resets_at":"1795000060""#, Some(60.0)),
+            (r#""resets_at":"2026-11-18T11:07:40Z""#, Some(60.0)),
+            (r#""resets_in_seconds":90"#, Some(90.0)),
+            (r#""resets_in_seconds":"1.5""#, Some(1.5)),
+            (r#""resets_at":1795000060,"resets_in_seconds":90"#, Some(60.0)),
+            (r#""resets_at":1,"resets_in_seconds":90"#, Some(90.0)),
+            (r#""resets_at":null,"resets_in_seconds":90"#, Some(90.0)),
+            (r#""resets_in_seconds":0"#, None),
+            (r#""resets_in_seconds":-5"#, None),
+            (r#""resets_in_seconds":1e300"#, None),
+            (r#""resets_in_seconds":9999999"#, None),
+            (r#""resets_at":"soon""#, None),
+        ] {
+            assert_eq!(ahead(fields), seconds, "{fields}");
+        }
+        let event = br#"{"type":"response.failed","response":{"error":{"code":"c","resets_in_seconds":7}}}"#;
+        assert_eq!(ErrorBody::parse(event).reset_ahead(now), Some(now + Duration::from_secs(7)));
+        let backend = br#"{"detail":{"code":"usage_limit_reached","resets_in_seconds":7}}"#;
+        assert_eq!(ErrorBody::parse(backend).reset_ahead(now), Some(now + Duration::from_secs(7)));
+        // `Retry-After` comes first where the moment is what matters.
+        let mut headers = HeaderMap::new();
+        let error = body(r#""resets_in_seconds":90"#);
+        assert_eq!(error.wait(&headers, now), Some(Duration::from_secs(90)));
+        for value in ["20", "Wed, 18 Nov 2026 11:07:00 GMT"] {
+            headers.insert("retry-after", value.parse().unwrap());
+            assert_eq!(error.wait(&headers, now), Some(Duration::from_secs(20)), "{value}");
+        }
     }
 
     proptest! {

@@ -83,6 +83,15 @@ impl Refusal {
         Some(until.filter(|until| *until > now).unwrap_or_else(|| later(now, wait)))
     }
 
+    /// The same, with a reset found otherwise where it has none.
+    #[must_use]
+    pub fn or_until(mut self, stated: impl FnOnce() -> Option<SystemTime>) -> Self {
+        if let Self::Base { until: until @ None, .. } | Self::Scoped { until: until @ None, .. } = &mut self {
+            *until = stated();
+        }
+        self
+    }
+
     /// As the table of failures wants it ([`crate::failure::judge`]).
     pub fn kind(&self, now: SystemTime) -> RefusalKind {
         match self {

@@ -13,7 +13,6 @@ use trunkline_login_store::{
 use zeroize::Zeroizing;
 
 use crate::own_request::decode;
-use trunkline_decode::DecodeError;
 
 /// A body in one reading.
 type Text = Zeroizing<Vec<u8>>;

@@ -1,16 +1,15 @@
 //! What a 429 of Claude's means (routing.md, *Failures*; fact sheet, *429 classification*).
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 
 use super::headers::{Unified, UnifiedWindow};
+use crate::failure::{CLAUDE, Meaning};
 use crate::limits::number;
 use crate::limits::readings::Field;
-use crate::limits::refusal_text::is_entitlement;
 use crate::limits::window::WindowPair;
 use crate::limits::{Claim, LimitScope, Refusal, RefusedAnswer, RefusedWindow};
-use crate::retry_after;
 
 /// The utilization, as a fraction, from which on a window is taken to have refused.
 const REFUSED_FROM: f64 = 0.99;
@@ -19,17 +18,21 @@ pub(super) fn classify(answer: &RefusedAnswer<'_>, now: SystemTime) -> Option<Re
     if answer.status != StatusCode::TOO_MANY_REQUESTS {
         return None;
     }
-    if is_entitlement(answer.status.as_u16(), answer.error) {
+    let meaning = CLAUDE.meaning(answer.status.as_u16(), &answer.error.fields());
+    if meaning == Some(Meaning::ExtraUsageRequired) {
         return Some(Refusal::Entitlement);
     }
     let unified = Unified::read(answer.headers);
     if !answer.is_api_key
         && let Some(refusal) = base(&unified, now).or_else(|| scoped(&unified, answer.model, now))
     {
-        return Some(refusal);
+        // Where no window says when it ends, the rest of the answer may.
+        let stated = || {
+            answer.error.reset_ahead(now).or_else(|| later_than(now, answer.error.wait(answer.headers, now)?))
+        };
+        return Some(refusal.or_until(stated));
     }
-    let wait = answer.headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    Some(Refusal::Burst { retry_after: wait.and_then(|text| retry_after::retry_after(text, now)) })
+    Some(Refusal::Burst { retry_after: answer.error.wait(answer.headers, now) })
 }
 
 fn base(unified: &Unified, now: SystemTime) -> Option<Refusal> {
@@ -85,6 +88,11 @@ fn refused(unified: &Unified, claim: &Claim, now: SystemTime) -> Option<RefusedW
         .and_then(|window| window.reset_ahead(now))
         .or_else(|| unified.reset_ahead(now).filter(|_| is_claimed));
     Some(RefusedWindow { resets_at })
+}
+
+/// A moment after `now`, if it is one.
+fn later_than(now: SystemTime, wait: Duration) -> Option<SystemTime> {
+    now.checked_add(wait).filter(|at| *at > now)
 }
 
 fn is_used_up(window: &UnifiedWindow) -> bool {

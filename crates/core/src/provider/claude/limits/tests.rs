@@ -341,18 +341,59 @@ fn credits_used_up() {
 }
 
 #[test]
+fn a_reset_is_found_wherever_it_stands() {
+    let rejected = |more: &[(&str, &str)]| {
+        let mut headers = unified(&[("status", "rejected"), ("5h-status", "rejected")]);
+        for (name, value) in more {
+            headers.insert(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+        }
+        headers
+    };
+    let until = |headers: &HeaderMap, error: &str| {
+        let body = format!("{{\"error\":{{\"type\":\"rate_limit_error\",{error}\"message\":\"m\"}}}}");
+        match refusal_of(headers, &body, None) {
+            Refusal::Base { until, .. } => until,
+            other => panic!("{other:?}"),
+        }
+    };
+    let bare = rejected(&[]);
+    assert_eq!(until(&bare, ""), None);
+    assert_eq!(until(&bare, &format!("\"resets_at\":{},", NOW + 60)), Some(at(NOW + 60)));
+    assert_eq!(until(&bare, "\"resets_in_seconds\":90,"), Some(at(NOW + 90)));
+    assert_eq!(until(&rejected(&[("retry-after", "120")]), ""), Some(at(NOW + 120)));
+    // The window's own comes first.
+    let reset = (NOW + 500).to_string();
+    let own = rejected(&[("anthropic-ratelimit-unified-5h-reset", &reset), ("retry-after", "120")]);
+    assert_eq!(until(&own, "\"resets_in_seconds\":90,"), Some(at(NOW + 500)));
+    // A burst is told how long in the same ways.
+    let body = r#"{"error":{"type":"rate_limit_error","message":"m","resets_in_seconds":9}}"#;
+    let nine = Some(Duration::from_secs(9));
+    assert_eq!(refusal_of(&HeaderMap::new(), body, None), Refusal::Burst { retry_after: nine });
+}
+
+#[test]
 fn texts_count_at_their_place_only() {
     let refused = |kind: &str, message: &str| {
         let body = serde_json::json!({"error": {"type": kind, "message": message}}).to_string();
         refusal_of(&HeaderMap::new(), &body, None)
     };
-    for message in
-        ["Usage credits are required for long context requests.", "You're out of extra usage. Add more"]
-    {
+    for message in [
+        "Usage credits are required for this model.",
+        "Usage credits are required for long context requests.",
+        "Extra usage is required for long context requests.",
+        "You're out of extra usage. Add more",
+    ] {
         assert_eq!(refused("rate_limit_error", message), Refusal::Entitlement);
+        assert_eq!(refused("billing_error", message), Refusal::Entitlement);
+    }
+    let details =
+        r#"{"error":{"type":"rate_limit_error","message":"x","details":{"error_code":"credits_required"}}}"#;
+    // Whatever the headers say of windows.
+    for headers in [HeaderMap::new(), unified(&[("5h-status", "rejected")])] {
+        assert_eq!(refusal_of(&headers, details, None), Refusal::Entitlement);
     }
     let burst = Refusal::Burst { retry_after: None };
-    assert_eq!(refused("other", "Extra usage is required for long context requests."), burst);
+    assert_eq!(refused("rate_limit_error", "credits_required"), burst);
     assert_eq!(refused("rate_limit_error", "No: Extra usage is required for long context"), burst);
     // API keys have no windows; other statuses are no refusals.
     let headers = unified(&[("5h-status", "rejected")]);

@@ -9,8 +9,7 @@ use crate::limits::provider::field;
 use crate::limits::readings::{Field, Reading};
 use crate::limits::refusal::{REFUSED_FROM, later};
 use crate::limits::window::{BaseWindow, WindowPair};
-use crate::limits::{LimitScope, Refusal, RefusedAnswer, RefusedWindow, RefusedWindows, timestamp};
-use crate::retry_after;
+use crate::limits::{LimitScope, Refusal, RefusedAnswer, RefusedWindow, RefusedWindows};
 
 /// How long a model counts as refused that the plan does not include, and an API key whose quota is used up.
 const LONG_WAIT: Duration = Duration::from_secs(3600);
@@ -22,25 +21,23 @@ pub(super) fn classify(answer: &RefusedAnswer<'_>, now: SystemTime) -> Option<Re
     if answer.status != StatusCode::TOO_MANY_REQUESTS {
         return None;
     }
-    // `response.failed` has a code only.
-    let kind = answer.error.kind.as_deref().or(answer.error.code.as_deref());
-    let is_quota = [&answer.error.kind, &answer.error.code]
-        .into_iter()
-        .any(|text| text.as_deref() == Some("insufficient_quota"));
-    match kind {
-        Some("usage_limit_reached") if !answer.is_api_key => Some(usage_limit(answer, now)),
-        Some("usage_not_included") => Some(match answer.model.and_then(LimitScope::model) {
+    let (kind, code) = (answer.error.kind.as_deref(), answer.error.code.as_deref());
+    // The type decides; `response.failed` and the backend's `detail` have a code only.
+    let is = |name| kind.or(code) == Some(name);
+    Some(if is("usage_limit_reached") && !answer.is_api_key {
+        usage_limit(answer, now)
+    } else if is("usage_not_included") {
+        match answer.model.and_then(LimitScope::model) {
             Some(scope) => Refusal::Scoped { scope, until: Some(later(now, LONG_WAIT)) },
             // Nothing that another request could be spared for.
             None => Refusal::Entitlement,
-        }),
-        _ if is_quota && answer.is_api_key => Some(Refusal::Base {
-            windows: RefusedWindows::default(),
-            until: Some(later(now, LONG_WAIT)),
-            out_of_credits: false,
-        }),
-        _ => Some(Refusal::Burst { retry_after: wait(answer, now) }),
-    }
+        }
+    } else if [kind, code].contains(&Some("insufficient_quota")) && answer.is_api_key {
+        let until = Some(later(now, LONG_WAIT));
+        Refusal::Base { windows: RefusedWindows::default(), until, out_of_credits: false }
+    } else {
+        Refusal::Burst { retry_after: answer.error.wait(answer.headers, now) }
+    })
 }
 
 /// The account's quota, or that of the limit that was active, is used up: until the error's own reset, else the active
@@ -59,18 +56,14 @@ fn usage_limit(answer: &RefusedAnswer<'_>, now: SystemTime) -> Refusal {
             .find(|reading| reading.scope == *scope)
             .map_or_else(WindowPair::default, |reading| reading.windows),
     };
-    let stated = answer
-        .error
-        .resets_at
-        .as_deref()
-        .and_then(|text| timestamp::reset(text, now).ok().flatten())
-        .filter(|reset| *reset > now);
+    let stated = answer.error.reset_ahead(now);
     let refused = refused(&windows, stated, now);
     let resets = [refused.five_hour, refused.weekly];
     let by_headers = resets.into_iter().flatten().filter_map(|window| window.resets_at).max();
     let until = stated
         .or(by_headers)
-        .or_else(|| wait(answer, now).map(|wait| later(now, wait)).filter(|until| *until > now));
+        .or_else(|| answer.error.wait(answer.headers, now).map(|wait| later(now, wait)))
+        .filter(|until| *until > now);
     match active {
         Some(scope) => Refusal::Scoped { scope, until },
         None => Refusal::Base { windows: refused, until, out_of_credits: false },
@@ -105,9 +98,4 @@ fn refused(windows: &WindowPair<Reading>, stated: Option<SystemTime>, now: Syste
         *refused.get_mut(which) = Some(RefusedWindow { resets_at: Some(stated) });
         refused
     })
-}
-
-fn wait(answer: &RefusedAnswer<'_>, now: SystemTime) -> Option<Duration> {
-    let value = answer.headers.get(http::header::RETRY_AFTER)?.to_str().ok()?;
-    retry_after::retry_after(value, now)
 }

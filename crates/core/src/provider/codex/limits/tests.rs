@@ -290,6 +290,24 @@ fn a_recorded_usage_limit() {
 }
 
 #[test]
+fn a_limit_is_known_by_its_type_or_code_and_its_reset_by_any_spelling() {
+    let event =
+        |error: &str| format!("{{\"type\":\"response.failed\",\"response\":{{\"error\":{{{error}}}}}}}");
+    let of = |body: &str| refusal_of(&HeaderMap::new(), body, None, false);
+    let in_an_hour = base(Some(Some(NOW + 3_600)), None, Some(NOW + 3_600));
+    for error in [
+        r#""code":"usage_limit_reached","resets_in_seconds":3600"#.to_owned(),
+        format!("\"type\":\"usage_limit_reached\",\"code\":\"x\",\"resets_at\":{}", NOW + 3_600),
+    ] {
+        assert_eq!(of(&event(&error)), in_an_hour, "{error}");
+        assert_eq!(of(&format!("{{\"error\":{{{error}}}}}")), in_an_hour, "{error}");
+        assert_eq!(of(&format!("{{\"detail\":{{{error}}}}}")), in_an_hour, "{error}");
+    }
+    let burst = of(&event(r#""code":"rate_limit_exceeded","resets_in_seconds":4"#));
+    assert_eq!(burst, Refusal::Burst { retry_after: Some(Duration::from_secs(4)) });
+}
+
+#[test]
 fn until_when_a_usage_limit_holds() {
     let reset = (NOW + 800).to_string();
     let full = [
