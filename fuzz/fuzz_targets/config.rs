@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use libfuzzer_sys::fuzz_target;
-use trunkline_config::{Diagnostic, Environment, load};
+use trunkline_config::{Diagnostic, Environment, PlaceKind, load};
 
 const CANARY: &str = "Qz7Xk2Vw9Lp4Tn6Rb8Hs3Jd5Gf1Mc0Ya";
 
@@ -20,7 +20,18 @@ impl Environment for Machine {
             "KEY" | "ANTHROPIC_API_KEY" => Some(format!("sk-ant-api03-{CANARY}-tail")),
             "TOKEN" => Some(format!("token-{CANARY}-tail")),
             "HOME" => Some("/home/me".to_owned()),
-            "EMPTY" => Some(String::new()),
+            _ => None,
+        }
+    }
+
+    fn is_empty_var(&self, name: &str) -> bool {
+        name == "EMPTY"
+    }
+
+    fn place_kind(&self, path: &Path) -> Option<PlaceKind> {
+        match path.to_str() {
+            Some("/home/me/.claude") => Some(PlaceKind::Directory),
+            Some("/home/me/.claude/.credentials.json") => Some(PlaceKind::File),
             _ => None,
         }
     }

@@ -50,7 +50,7 @@ pub(crate) struct Located {
 /// The file that [`find`] would read.
 pub(crate) fn locate(named: Option<PathBuf>) -> Option<Located> {
     let by = |by| move |file| Located { file, by };
-    let variable = || Process.var("TRUNKLINE_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from);
+    let variable = || Process.var("TRUNKLINE_CONFIG").map(PathBuf::from);
     named
         .map(by(" (named by -c)"))
         .or_else(|| variable().map(by(" (named by TRUNKLINE_CONFIG)")))

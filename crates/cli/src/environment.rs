@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use trunkline_config::{Environment, Surroundings};
+use trunkline_config::{Environment, PlaceKind, Surroundings};
 
 use crate::command::Failure;
 
@@ -15,7 +15,20 @@ const MAX_FILE: u64 = 1024 * 1024;
 
 impl Environment for Process {
     fn var(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+
+    fn is_empty_var(&self, name: &str) -> bool {
+        std::env::var_os(name).is_some_and(|value| value.is_empty())
+    }
+
+    fn place_kind(&self, path: &Path) -> Option<PlaceKind> {
+        let found = std::fs::metadata(path).ok()?;
+        Some(match (found.is_file(), found.is_dir()) {
+            (true, _) => PlaceKind::File,
+            (_, true) => PlaceKind::Directory,
+            _ => PlaceKind::Other,
+        })
     }
 
     fn read_file(&self, path: &Path) -> io::Result<String> {

@@ -25,7 +25,9 @@ const MISSING: &[Missing] = &[
     Field("document", "ready_requires_credential"),
     Choice("ledger", "type", "sqlite"),
     Default("ledger", "type", "sqlite"),
+    Field("document", "certificate_providers"),
     Field("tls", "acme"),
+    Field("tls", "certificate_provider"),
     Field("service", "usages_path"),
     Choice("credential_external", "type", "external"),
     Field("credential_default", "usages_path"),
@@ -100,7 +102,7 @@ mod tests {
         found.push(section);
         for field in section.fields() {
             match field.kind {
-                Kind::Object(below) => sections(below, found),
+                Kind::Object(below) | Kind::TagOrObject(below) => sections(below, found),
                 Kind::Objects(variants) => {
                     for (_, below) in variants.sections {
                         sections(below, found);

@@ -4,11 +4,13 @@
 //! result `None`, and has been reported.
 
 mod admin;
+mod certificate_provider;
 mod credential;
 mod limit;
 mod listener;
 mod login;
 mod outbound;
+mod places;
 mod pool;
 mod service;
 mod tls;
@@ -36,13 +38,16 @@ struct Context<'a> {
     env: &'a dyn Environment,
     report: &'a mut Report,
     outbounds: outbound::Outbounds<'a>,
+    /// The tags of certificate providers.
+    certificate_providers: HashSet<String>,
 }
 
 /// Checks the whole document.
 pub(crate) fn document(record: &Record, env: &dyn Environment, report: &mut Report) -> Option<Config> {
     standing::review(record, report);
     let outbounds = outbound::Outbounds::of(record, report);
-    let mut context = Context { env, report, outbounds };
+    let certificate_providers = certificate_provider::tags(record, report);
+    let mut context = Context { env, report, outbounds, certificate_providers };
     let log = log(record.record("log"), &mut context);
     let has_ledger = ledger(record, &mut context);
     let admin = record.record("admin").map(|admin| admin::check(admin, &mut context));
@@ -60,6 +65,7 @@ pub(crate) fn document(record: &Record, env: &dyn Environment, report: &mut Repo
     listener::check(listeners, context.report);
     login::check(checked.iter().flat_map(|service| &service.logins), &mut context);
     context.outbounds.review(context.report);
+    places::review(record, env, context.report);
 
     let services: Option<Vec<_>> = checked.into_iter().map(|service| service.model).collect();
     let data_directory =

@@ -8,7 +8,7 @@ use trunkline_core::secret::Secret;
 use crate::Environment;
 use crate::diagnostic::{Report, Spot, alternatives, did_you_mean, quoted};
 use crate::environment::{expand, has_reference};
-use crate::format::{Format, HEADER_VALUE};
+use crate::format::{Format, HEADER_VALUE, NAME};
 use crate::json::{Member, Node, Value};
 use crate::record::{Decoded, Entry, Record};
 use crate::table::{Choices, Field, Kind, Least, Otherwise, Section, Standing, Variants};
@@ -151,6 +151,11 @@ impl Decoder<'_> {
             Kind::Listable(item) => self.listable(node, item, spot),
             Kind::Headers => self.headers(node, spot),
             Kind::Object(section) => self.record(node, section, spot.clone()).map(Decoded::Record),
+            Kind::TagOrObject(section) => match &node.value {
+                Value::Object(_) => self.record(node, section, spot.clone()).map(Decoded::Record),
+                Value::Text(_) => self.text(node, &NAME, spot),
+                other => self.wrong_type(spot, "a tag, or an object", other),
+            },
             Kind::Objects(variants) => self.objects(node, variants, spot),
         }
     }

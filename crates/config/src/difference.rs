@@ -44,6 +44,8 @@ pub enum ServiceChange {
     },
     /// Its path prefix.
     Path,
+    /// The further API paths that everybody may use.
+    Paths,
     /// Its TLS settings.
     Tls,
     /// A user.
@@ -117,6 +119,7 @@ fn service_difference(old: &Service, new: &Service) -> Vec<ServiceChange> {
         listen,
         listen_port,
         path,
+        paths,
         tls,
         // Only a check of the configuration asks for it.
         allow_unauthenticated: _,
@@ -139,6 +142,9 @@ fn service_difference(old: &Service, new: &Service) -> Vec<ServiceChange> {
     }
     if *path != old.path {
         changes.push(ServiceChange::Path);
+    }
+    if *paths != old.paths {
+        changes.push(ServiceChange::Paths);
     }
     if *tls != old.tls {
         changes.push(ServiceChange::Tls);
@@ -245,6 +251,7 @@ impl fmt::Display for ServiceChange {
         match self {
             Self::Moved { from, to } => write!(f, "moved from {from} to {to}"),
             Self::Path => f.write_str("path changed"),
+            Self::Paths => f.write_str("paths changed"),
             Self::Tls => f.write_str("tls changed"),
             Self::User(change) => write!(f, "user {change}"),
             Self::Credential(change) => write!(f, "credential {change}"),

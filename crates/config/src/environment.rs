@@ -9,8 +9,14 @@ use crate::paths;
 
 /// What loading a configuration may ask of the machine. Nothing else is read.
 pub trait Environment {
-    /// The environment variable `name`.
+    /// The environment variable `name`; an empty one counts as not set.
     fn var(&self, name: &str) -> Option<String>;
+
+    /// Whether the environment variable `name` is set, and empty.
+    fn is_empty_var(&self, name: &str) -> bool;
+
+    /// What a path leads to, if there is anything and it can be looked at.
+    fn place_kind(&self, path: &Path) -> Option<PlaceKind>;
 
     /// The content of a file that the configuration names with `${file:/path}`.
     fn read_file(&self, path: &Path) -> std::io::Result<String>;
@@ -23,6 +29,35 @@ pub trait Environment {
 
     /// The path with every symlink resolved, if it exists.
     fn real_path(&self, path: &Path) -> Option<PathBuf>;
+}
+
+/// What a path leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaceKind {
+    /// A file.
+    File,
+    /// A directory.
+    Directory,
+    /// A device, a pipe or a socket.
+    Other,
+}
+
+/// The variables whose emptiness is probably a mistake: each names a file or a directory. An empty proxy variable is how a
+/// proxy is switched off.
+const NAMING_VARIABLES: [&str; 8] = [
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "TRUNKLINE_CONFIG",
+    "CLAUDE_CONFIG_DIR",
+    "CODEX_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "STATE_DIRECTORY",
+];
+
+/// The variables that are read for a file or a directory, and are set to nothing: they count as not set.
+pub fn empty_variables(env: &dyn Environment) -> Vec<&'static str> {
+    NAMING_VARIABLES.into_iter().filter(|name| env.is_empty_var(name)).collect()
 }
 
 /// Replaces `${NAME}` and `${file:/path}` in `text`; `$${` stands for `${`. What was put in is not looked at again.
@@ -77,7 +112,8 @@ fn look_up(reference: &str, env: &dyn Environment) -> Result<String, String> {
             .to_owned());
     }
     env.var(reference).ok_or_else(|| {
-        format!("the environment variable {reference} is not set; set it where trunkline is started")
+        let state = if env.is_empty_var(reference) { "empty" } else { "not set" };
+        format!("the environment variable {reference} is {state}; set it where trunkline is started")
     })
 }
 
@@ -90,6 +126,7 @@ mod tests {
         FakeEnvironment::new()
             .with_var("NAME", "value")
             .with_var("NESTED", "${NAME}")
+            .with_var("EMPTY", "")
             .with_file("/run/token", "secret\r\n\n")
             .with_file("/home/me/rel", "x")
     }
@@ -117,6 +154,12 @@ mod tests {
             expand("${GONE}", &env).unwrap_err(),
             "the environment variable GONE is not set; set it where trunkline is started"
         );
+        assert_eq!(
+            expand("${EMPTY}", &env).unwrap_err(),
+            "the environment variable EMPTY is empty; set it where trunkline is started"
+        );
+        assert_eq!(empty_variables(&env.with_var("CODEX_HOME", "")), ["CODEX_HOME"]);
+        let env = self::env();
         let error = expand("${file:/run/gone}", &env).unwrap_err();
         assert!(error.starts_with("/run/gone: there is no such file"), "{error}");
         assert!(expand("${NAME", &env).unwrap_err().contains("no closing"));

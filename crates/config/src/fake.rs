@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::Environment;
+use crate::environment::PlaceKind;
 
 /// A machine with nothing on it but what a test puts there; home is `/home/me`, working directory `/here`.
 #[derive(Default)]
@@ -43,7 +44,18 @@ impl FakeEnvironment {
 
 impl Environment for FakeEnvironment {
     fn var(&self, name: &str) -> Option<String> {
-        self.vars.get(name).cloned()
+        self.vars.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+
+    fn is_empty_var(&self, name: &str) -> bool {
+        self.vars.get(name).is_some_and(String::is_empty)
+    }
+
+    fn place_kind(&self, path: &Path) -> Option<PlaceKind> {
+        if self.files.contains_key(path) {
+            return Some(PlaceKind::File);
+        }
+        self.files.keys().any(|file| file.starts_with(path)).then_some(PlaceKind::Directory)
     }
 
     fn read_file(&self, path: &Path) -> io::Result<String> {

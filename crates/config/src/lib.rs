@@ -39,7 +39,7 @@ mod zero;
 
 pub use diagnostic::{Diagnostic, Problems};
 pub use difference::{Change, EntryChange, ServiceChange, difference, is_same};
-pub use environment::Environment;
+pub use environment::{Environment, PlaceKind, empty_variables};
 pub use file_error::file_error;
 pub use model::Config;
 pub use paths::{KeychainName, LoginLocation, config_locations, default_login};

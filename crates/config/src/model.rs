@@ -107,6 +107,8 @@ pub struct Service {
     pub listen_port: u16,
     /// The prefix that is removed before routing: empty, or `/x` without a trailing slash.
     pub path: String,
+    /// Globs of API paths allowed to everybody beyond those that clients need.
+    pub paths: Vec<String>,
     /// TLS, if it is on. The same for all services of an address.
     pub tls: Option<Tls>,
     /// Whether being open to anyone was asked for.

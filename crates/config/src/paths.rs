@@ -59,11 +59,11 @@ pub fn default_login(provider: ProviderKind, env: &dyn Environment) -> Option<Lo
         ProviderKind::Codex => ("CODEX_HOME", ".codex"),
     };
     // The clients take the variable as it is: `~` has no meaning in it.
-    let named = set_var(variable, env).map(|value| absolute(Path::new(&value), env));
+    let named = env.var(variable).map(|value| absolute(Path::new(&value), env));
     let default = env.home().map(|home| home.join(directory));
-    let keychain = match (provider, &default, set_var("USER", env)) {
+    let keychain = match (provider, &default, env.var("USER")) {
         (ProviderKind::Claude, Some(default), Some(account)) => Some(KeychainName {
-            service: keychain_service(set_var(variable, env).as_deref(), &default.to_string_lossy()),
+            service: keychain_service(env.var(variable).as_deref(), &default.to_string_lossy()),
             account,
         }),
         _ => None,
@@ -76,10 +76,11 @@ pub fn default_login(provider: ProviderKind, env: &dyn Environment) -> Option<Lo
 ///
 /// With `$TRUNKLINE_CONFIG` set that file is the only one: if it is missing, another must not take its place.
 pub fn config_locations(env: &dyn Environment) -> Vec<PathBuf> {
-    if let Some(named) = set_var("TRUNKLINE_CONFIG", env) {
+    if let Some(named) = env.var("TRUNKLINE_CONFIG") {
         return vec![absolute(Path::new(&named), env)];
     }
-    let user = set_var("XDG_CONFIG_HOME", env)
+    let user = env
+        .var("XDG_CONFIG_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
         .or_else(|| env.home().map(|home| home.join(".config")));
@@ -93,11 +94,12 @@ pub fn config_locations(env: &dyn Environment) -> Vec<PathBuf> {
 /// `$XDG_DATA_HOME/trunkline`, `~/.local/share/trunkline`; `/var/lib/trunkline` for a user without a home.
 pub(crate) fn default_data_directory(env: &dyn Environment) -> PathBuf {
     // systemd names several as a list; the first is ours.
-    let given = set_var("STATE_DIRECTORY", env)
+    let given = env
+        .var("STATE_DIRECTORY")
         .and_then(|list| list.split(':').next().map(PathBuf::from))
         .filter(|path| path.is_absolute());
     let of_user = || {
-        set_var("XDG_DATA_HOME", env)
+        env.var("XDG_DATA_HOME")
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
             .or_else(|| env.home().map(|home| home.join(".local/share")))
@@ -138,10 +140,6 @@ fn absolute(path: &Path, env: &dyn Environment) -> PathBuf {
     };
     // Drops `.` and doubled slashes; `..` stays, since it cannot be resolved without looking at symlinks.
     full.components().collect()
-}
-
-fn set_var(name: &str, env: &dyn Environment) -> Option<String> {
-    env.var(name).filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

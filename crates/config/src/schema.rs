@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::format::Format;
+use crate::format::{Format, NAME};
 use crate::table::{
     Choices, DOCUMENT, FOREIGN_SECTIONS, Field, Kind, Least, Otherwise, Section, Standing, Variants,
 };
@@ -94,6 +94,9 @@ fn kind(kind: &Kind, definitions: &mut Map<String, Value>) -> Value {
             json!({"type": "object", "additionalProperties": value})
         }
         Kind::Object(section) => reference(section, None, definitions),
+        Kind::TagOrObject(section) => {
+            json!({"anyOf": [text(&NAME), reference(section, None, definitions)]})
+        }
         Kind::Objects(variants) => {
             json!({"type": "array", "items": elements(variants, definitions)})
         }

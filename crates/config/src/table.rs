@@ -69,6 +69,8 @@ pub(crate) enum Kind {
     /// An object with free keys, which are header names.
     Headers,
     Object(&'static Section),
+    /// The tag of an object that stands elsewhere, or such an object itself.
+    TagOrObject(&'static Section),
     /// A list of objects.
     Objects(&'static Variants),
 }

@@ -38,6 +38,7 @@ fn service(provider: ProviderKind, env: &dyn Environment) -> Service {
         listen: defaults::LISTEN,
         listen_port: defaults::LISTEN_PORT,
         path: format!("/{}", provider.name()),
+        paths: Vec::new(),
         tls: None,
         allow_unauthenticated: false,
         users: Vec::new(),

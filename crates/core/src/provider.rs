@@ -15,6 +15,7 @@ use crate::failure::Texts;
 use crate::fault::Fault;
 use crate::limits::LimitFacts;
 use crate::login::LoginKind;
+use crate::request_hints::RequestHints;
 use crate::scan::{Found, Wanted};
 use crate::secret::Secret;
 use crate::selection::Quota;
@@ -42,6 +43,8 @@ pub enum Route {
     Socket,
     /// The provider's usage endpoint, answered by us with the aggregate.
     Usage,
+    /// What a client reports of itself: read, dropped and answered as taken.
+    Discard,
     /// Another path of the provider's API, which only a user whose `paths` admit it may use.
     OnlyIfAllowed,
     /// A client looks whether something is there: a small 200, for anybody.
@@ -179,6 +182,12 @@ pub trait Provider: LoginFormat {
     /// The request header whose value belongs to the credential that issued it, if there is one: it is removed
     /// ([`crate::headers::without`]) when a request goes to another credential than its session's last.
     fn credential_state(&self) -> Option<&'static HeaderName>;
+
+    /// What a request's headers say of its place in the client's work.
+    fn hints(&self, headers: &HeaderMap) -> RequestHints;
+
+    /// What a client's base URL has behind the path of the service, before what the client adds to it.
+    fn base_path(&self) -> &'static str;
 
     /// Sets what an external credential needs to know a request's session by, where the client did not say it in the
     /// spelling that older instances read.

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use http::StatusCode;
 use tracing::Level;
+use trunkline_core::request_hints::{RequestClass, RequestHints};
 
 /// The target of request lines, for filters.
 pub const TARGET: &str = "trunkline::request";
@@ -57,6 +58,8 @@ pub struct Record {
     pub user: Option<Arc<str>>,
     /// The session, as the client names it.
     pub session: Option<String>,
+    /// What the client says of the request's place in its work.
+    pub hints: RequestHints,
     /// The model asked for.
     pub model: Option<String>,
     /// The tag of the credential that answered.
@@ -88,6 +91,7 @@ impl Record {
                 client,
                 user: None,
                 session: None,
+                hints: RequestHints::default(),
                 model: None,
                 credential: None,
                 status: StatusCode::OK,
@@ -122,6 +126,11 @@ impl Record {
             client = %self.client,
             user = self.user.as_deref(),
             session = self.session.as_deref(),
+            class = self.hints.class.map(RequestClass::name),
+            agent = self.hints.agent.as_deref(),
+            parent_agent = self.hints.parent_agent.as_deref(),
+            agent_type = self.hints.agent_type.as_deref(),
+            prompt = self.hints.prompt.as_deref(),
             model = self.model.as_deref(),
             credential = self.credential.as_deref(),
             status = self.status.as_u16(),

@@ -8,6 +8,7 @@ mod accept;
 mod asked;
 mod attempt;
 mod authenticate;
+mod discard;
 mod examine;
 mod failed;
 mod own;
@@ -31,6 +32,7 @@ use trunkline_core::auth::TokenTable;
 use trunkline_core::client_address::Network;
 use trunkline_core::ids::{ServiceId, UserId};
 use trunkline_core::issued_states::IssuedStates;
+use trunkline_core::misdirected::Mounted;
 use trunkline_core::provider::{Provider, WANTED_SESSION};
 use trunkline_core::scan::Wanted;
 use trunkline_core::socket::Drops;
@@ -115,6 +117,14 @@ pub struct ServiceSettings {
     pub prefix: String,
     /// The TLS name it answers to.
     pub server_name: Option<String>,
+    /// Whether its address speaks TLS.
+    pub is_tls: bool,
+    /// The services of its address, for hints to clients that ask at the wrong one.
+    pub mounted: Arc<[Mounted]>,
+    /// The position of this one among them.
+    pub own_mount: usize,
+    /// Further API paths allowed to everybody, as globs.
+    pub paths: Vec<String>,
     /// Its users, in order.
     pub users: Vec<Arc<User>>,
     /// Users by token: positions in `users`.
@@ -271,6 +281,12 @@ impl Service {
         }
         if authed.call.asks_usage {
             return self.tell_usage(&authed, under, guard);
+        }
+        if authed.call.is_discarded {
+            return self.discard(&parts.headers, body, under, guard).await;
+        }
+        if let Some(record) = &mut under.record {
+            record.hints = self.provider.hints(&parts.headers);
         }
         let encoding = parts.headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
         let session = self.provider.session(&parts.headers, &[]);

@@ -10,6 +10,7 @@ use trunkline_config::{LoginLocation, Surroundings};
 use trunkline_core::auth::TokenTable;
 use trunkline_core::client_address::Network;
 use trunkline_core::ids::ServiceId;
+use trunkline_core::misdirected::Mounted;
 use trunkline_core::provider::Provider;
 use trunkline_core::provider::claude::Claude;
 use trunkline_core::provider::codex::Codex;
@@ -109,12 +110,24 @@ pub(crate) struct Parts<'a> {
     pub(crate) trusted_proxies: &'a [Network],
 }
 
+/// What stands where on an address.
+pub(crate) fn mounted(services: &[&model::Service]) -> Arc<[Mounted]> {
+    let one = |service: &&model::Service| Mounted {
+        tag: service.tag.as_str().into(),
+        prefix: service.path.clone(),
+        provider: provider(service.provider),
+    };
+    services.iter().map(one).collect()
+}
+
 /// Builds a service. What it has in common with a running one of the same tag goes on in it: the state of credentials,
 /// connections to providers, counts.
 ///
-/// The ways out that it uses are noted in `used`.
+/// `mounted`: what stands on its address, and where this service is among that. The ways out that it uses are noted in
+/// `used`.
 pub(crate) fn service(
     config: &model::Service,
+    (mounted, own_mount): (&Arc<[Mounted]>, usize),
     parts: &Parts<'_>,
     used: &mut Upstreams,
 ) -> Result<Arc<Service>, AssembleError> {
@@ -205,6 +218,10 @@ pub(crate) fn service(
             tag: config.tag.as_str().into(),
             prefix: config.path.clone(),
             server_name: config.tls.as_ref().and_then(|tls| tls.server_name.clone()),
+            is_tls: config.tls.is_some(),
+            mounted: Arc::clone(mounted),
+            own_mount,
+            paths: config.paths.clone(),
             users,
             tokens,
             id,

@@ -259,9 +259,11 @@ impl Server {
         let mut listeners = Vec::with_capacity(groups.len());
         for (place, members) in groups {
             let Some(first) = members.first() else { continue };
+            let mounted = assemble::mounted(&members);
             let services = members
                 .iter()
-                .map(|member| assemble::service(member, &parts, &mut upstreams))
+                .enumerate()
+                .map(|(at, member)| assemble::service(member, (&mounted, at), &parts, &mut upstreams))
                 .collect::<Result<Vec<_>, _>>()?;
             let tls = match &first.tls {
                 None => None,

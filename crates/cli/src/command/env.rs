@@ -189,7 +189,7 @@ fn base_url(service: &Service) -> BaseUrl {
 
 /// Where Claude Code keeps its settings.
 fn client_directory() -> Option<PathBuf> {
-    let named = Process.var("CLAUDE_CONFIG_DIR").filter(|name| !name.is_empty()).map(PathBuf::from);
+    let named = Process.var("CLAUDE_CONFIG_DIR").map(PathBuf::from);
     named.or_else(|| Process.home().map(|home| home.join(".claude")))
 }
 

@@ -18,6 +18,9 @@ pub(super) struct Checked {
     pub(super) logins: Vec<Login>,
 }
 
+/// The part of every API path that clients add themselves.
+const VERSION: &str = "v1";
+
 /// What describes the single credential of a service that lists none.
 const SHORTHAND: [&str; 4] = ["credential_path", "claude_directory", "usages_path", "detour"];
 
@@ -45,6 +48,11 @@ pub(super) fn check(record: &Record, tag: String, context: &mut Context<'_>) -> 
         name: record.spot.path.clone(),
     };
 
+    if path.split('/').any(|segment| segment == VERSION) {
+        let message = "has /v1 in it, which clients add to their base URL themselves: their requests would have it twice; \
+                       leave it out here";
+        context.report.warn(&record.spot_of("path"), message);
+    }
     authentication(record, address, context);
     let detour = context.outbounds.detour(record, context.report);
     if let Some(layer) = record.record("upstream") {
@@ -82,6 +90,7 @@ pub(super) fn check(record: &Record, tag: String, context: &mut Context<'_>) -> 
             listen,
             listen_port: listen_port?,
             path,
+            paths: record.owned_texts("paths"),
             tls: tls.ok()?,
             allow_unauthenticated: record.flag("allow_unauthenticated").unwrap_or(false),
             users: users?,

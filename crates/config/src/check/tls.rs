@@ -1,6 +1,6 @@
 //! TLS, of a listener and to a proxy.
 
-use super::{Context, Reported};
+use super::{Context, Reported, certificate_provider};
 use crate::diagnostic::Report;
 use crate::model::{PemSource, ProxyTls, Tls, TlsVersion};
 use crate::record::Record;
@@ -15,11 +15,13 @@ const HTTP1: &str = "http/1.1";
 /// TLS as it was asked for.
 pub(super) fn check(record: Option<&Record>, context: &mut Context<'_>) -> Result<Option<Tls>, Reported> {
     let Some(record) = record.filter(|record| is_on(record, context.report)) else { return Ok(None) };
+    certificate_provider::check(record, &context.certificate_providers, context.report);
     let certificate = pem(record, ["certificate", "certificate_path"], CERTIFICATE, context.report);
     let key = pem(record, ["key", "key_path"], "PRIVATE KEY-----", context.report);
     for (found, names) in [(&certificate, "certificate or certificate_path"), (&key, "key or key_path")] {
-        // With ACME there is neither yet, and nothing to complain about.
-        if matches!(found, Ok(None)) && record.stated("acme").is_none() {
+        // Where another source is named there is neither, and nothing to complain about.
+        let has_source = ["acme", "certificate_provider"].iter().any(|name| record.stated(name).is_some());
+        if matches!(found, Ok(None)) && !has_source {
             context.report.error(&record.spot, format!("TLS needs {names}"));
         }
     }

@@ -52,21 +52,17 @@ static FIELDS: &[Field] = &[
         Kind::Objects(&service::SERVICES),
         "The services: at least one of type ccm, claude, ocm or codex.",
     ),
+    optional(
+        "certificate_providers",
+        Kind::Objects(&tls::CERTIFICATE_PROVIDERS),
+        "Where certificates come from, which a listener's TLS names by their tag.",
+    ),
     optional("outbounds", Kind::Objects(&network::OUTBOUNDS), "Ways out, which a detour names by their tag."),
 ];
 
 /// Sections of sing-box's own configuration, which a file may have for sing-box's sake.
-pub(crate) const FOREIGN_SECTIONS: &[&str] = &[
-    "certificate",
-    "certificate_providers",
-    "dns",
-    "endpoints",
-    "experimental",
-    "http_clients",
-    "inbounds",
-    "ntp",
-    "route",
-];
+pub(crate) const FOREIGN_SECTIONS: &[&str] =
+    &["certificate", "dns", "endpoints", "experimental", "http_clients", "inbounds", "ntp", "route"];
 
 static LOG: Section = section("log", "Logging.", &[LOG_FIELDS]);
 

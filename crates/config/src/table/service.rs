@@ -38,6 +38,11 @@ static FIELDS: &[Field] = &[
         Kind::Text(&format::URL_PREFIX),
         "A path prefix that is removed before routing. Default: none.",
     ),
+    optional(
+        "paths",
+        Kind::Listable(&Kind::Text(&format::PATH_GLOB)),
+        "Globs of further API paths, allowed to everybody. Default: none.",
+    ),
     optional("tls", Kind::Object(&tls::INBOUND), "TLS of the listener. Default: off."),
     optional("users", Kind::Objects(&USERS), "Who may use this service. Default: anyone who reaches it."),
     optional(

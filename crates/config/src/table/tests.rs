@@ -7,7 +7,7 @@ fn sections(section: &'static Section, found: &mut Vec<&'static Section>) {
     found.push(section);
     for field in section.fields() {
         match &field.kind {
-            Kind::Object(below) => sections(below, found),
+            Kind::Object(below) | Kind::TagOrObject(below) => sections(below, found),
             Kind::Objects(variants) => {
                 variants.sections.iter().for_each(|(_, below)| sections(below, found));
                 if let Otherwise::Error(below) | Otherwise::Keep(below) = variants.otherwise {

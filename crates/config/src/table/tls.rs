@@ -1,6 +1,8 @@
 //! TLS, of listeners and of proxies.
 
-use super::{Choices, Field, Kind, Section, harmless, optional, refused, section};
+use super::{
+    Choices, Field, Kind, Otherwise, Section, Variants, harmless, optional, refused, required, section,
+};
 use crate::format;
 
 pub(super) static INBOUND: Section = section("tls", "TLS of a listener.", &[SHARED, INBOUND_FIELDS]);
@@ -45,7 +47,11 @@ static INBOUND_FIELDS: &[Field] = &[
     refused("client_certificate", CLIENT_CERTIFICATES),
     refused("client_certificate_path", CLIENT_CERTIFICATES),
     refused("client_certificate_public_key_sha256", CLIENT_CERTIFICATES),
-    refused("certificate_provider", "not supported; use acme, or certificate_path and key_path"),
+    optional(
+        "certificate_provider",
+        Kind::TagOrObject(&OWN_PROVIDER),
+        "Where the certificate comes from: the tag of one of certificate_providers, or such an object.",
+    ),
 ];
 
 static OUTBOUND_FIELDS: &[Field] = &[
@@ -69,6 +75,34 @@ static OUTBOUND_FIELDS: &[Field] = &[
 ];
 
 static VERSIONS: Choices = Choices::of(&["1.0", "1.1", "1.2", "1.3"]);
+
+/// Elements of `certificate_providers`.
+pub(super) static CERTIFICATE_PROVIDERS: Variants = Variants {
+    sections: &[(&["acme"], &SHARED_PROVIDER)],
+    default: None,
+    otherwise: Otherwise::Error(&SHARED_PROVIDER),
+};
+
+static SHARED_PROVIDER: Section = section(
+    "certificate_provider",
+    "A source of certificates that several listeners may name.",
+    &[PROVIDER_TAG, PROVIDER_TYPE, ACME_FIELDS],
+);
+
+static OWN_PROVIDER: Section = section(
+    "own_certificate_provider",
+    "A source of certificates for one listener.",
+    &[OWN_PROVIDER_TAG, PROVIDER_TYPE, ACME_FIELDS],
+);
+
+static PROVIDER_TAG: &[Field] = &[required("tag", Kind::Text(&format::NAME), "Its name; unique.")];
+
+static OWN_PROVIDER_TAG: &[Field] = &[optional("tag", Kind::Text(&format::NAME), "Its name.")];
+
+static PROVIDER_TYPE: &[Field] =
+    &[required("type", Kind::Choice(&PROVIDER_TYPES), "What it is: acme, an ACME authority.")];
+
+static PROVIDER_TYPES: Choices = Choices::of(&["acme"]);
 
 static ACME: Section = section("acme", "Certificates from an ACME authority.", &[ACME_FIELDS]);
 

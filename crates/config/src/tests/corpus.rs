@@ -78,7 +78,7 @@ fn fields(section: &'static Section, found: &mut Vec<(&'static str, &'static Fie
     for field in section.fields() {
         found.push((section.name, field));
         match &field.kind {
-            Kind::Object(below) => fields(below, found),
+            Kind::Object(below) | Kind::TagOrObject(below) => fields(below, found),
             Kind::Objects(variants) => variants.sections.iter().for_each(|(_, below)| fields(below, found)),
             _ => {}
         }

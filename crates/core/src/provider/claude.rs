@@ -28,6 +28,7 @@ use crate::provider::{
     WANTED_COUNT, login_format::refuses_by_code,
 };
 use crate::refresh::{AnswerError, RefreshAnswer, RefreshKind, RefreshRequest};
+use crate::request_hints::{self, RequestClass, RequestHints};
 use crate::scan::{Found, Wanted};
 use crate::selection::Quota;
 use crate::socket::SocketFacts;
@@ -41,6 +42,13 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// By which a request asks for what is left beyond a limit (gateway-contract.md, 5).
 const USAGE_LIMIT: HeaderName = HeaderName::from_static("anthropic-usage-limit");
 const SESSION_ID: HeaderName = HeaderName::from_static("x-claude-code-session-id");
+
+/// What the client says of a request's place in its work (gateway contract, 6).
+static REQUEST_CLASS: HeaderName = HeaderName::from_static("x-claude-code-request-class");
+static AGENT_ID: HeaderName = HeaderName::from_static("x-claude-code-agent-id");
+static PARENT_AGENT_ID: HeaderName = HeaderName::from_static("x-claude-code-parent-agent-id");
+static AGENT_TYPE: HeaderName = HeaderName::from_static("x-claude-code-agent-type");
+static PROMPT_ID: HeaderName = HeaderName::from_static("x-claude-code-prompt-id");
 
 /// The header that names the version of the API, and the only version there is (fact sheet, 1.2). The API asks for it on
 /// every request to `/v1/`.
@@ -79,6 +87,9 @@ impl Provider for Claude {
                 Route::Forward { asks_model: false, shows_limits: false, uses_quota: false }
             }
             ("GET", "/api/oauth/usage") => Route::Usage,
+            // A client that is signed in to a gateway sends its telemetry there, and logs an error for each that is not
+            // taken (gateway contract, 8).
+            ("POST", "/v1/metrics" | "/v1/logs" | "/v1/traces") => Route::Discard,
             // Bun sends the first, later versions the second, before anything else and without a token (fact sheet,
             // 1.1).
             ("HEAD", "/" | "/api/hello") | ("GET", "/") => Route::Hello,
@@ -115,6 +126,28 @@ impl Provider for Claude {
     /// Nothing that the provider gives to a client names a credential.
     fn credential_state(&self) -> Option<&'static HeaderName> {
         None
+    }
+
+    /// Without a class the id of an agent means one (gateway contract, 6).
+    fn hints(&self, headers: &HeaderMap) -> RequestHints {
+        let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let id = |name| text(name).and_then(request_hints::id);
+        let agent = id(&AGENT_ID);
+        let class = text(&REQUEST_CLASS).and_then(RequestClass::parse);
+        let concluded =
+            if headers.contains_key(&AGENT_ID) { RequestClass::Subagent } else { RequestClass::Main };
+        RequestHints {
+            class: Some(class.unwrap_or(concluded)),
+            agent,
+            parent_agent: id(&PARENT_AGENT_ID),
+            agent_type: id(&AGENT_TYPE),
+            prompt: id(&PROMPT_ID),
+        }
+    }
+
+    /// It adds `/v1` itself.
+    fn base_path(&self) -> &'static str {
+        ""
     }
 
     /// Every instance reads the client's own header.

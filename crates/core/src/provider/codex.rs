@@ -27,6 +27,7 @@ use crate::provider::{
     WANTED_COUNT,
 };
 use crate::refresh::{AnswerError, RefreshAnswer, RefreshKind, RefreshRequest};
+use crate::request_hints::RequestHints;
 use crate::scan::{Found, Wanted};
 use crate::secret::Secret;
 use crate::selection::Quota;
@@ -111,6 +112,15 @@ impl Provider for Codex {
 
     fn credential_state(&self) -> Option<&'static HeaderName> {
         Some(&TURN_STATE)
+    }
+
+    /// Its clients say it within the body, which is not read for that.
+    fn hints(&self, _headers: &HeaderMap) -> RequestHints {
+        RequestHints::default()
+    }
+
+    fn base_path(&self) -> &'static str {
+        VERSION_PREFIX
     }
 
     fn name_session(&self, headers: &mut HeaderMap, session: &str) {

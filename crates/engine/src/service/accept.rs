@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::provider::Route;
-use trunkline_core::{target, web_guard};
+use trunkline_core::{misdirected, target, web_guard};
 
 use super::Service;
 use crate::client_connection::ClientConnection;
@@ -28,8 +28,8 @@ pub(super) struct ApiCall {
     pub(super) target: PathAndQuery,
     /// The bytes that it was read from, if they are known.
     pub(super) head: Option<Vec<u8>>,
-    /// The path a user must have been given, where it is none of the clients' own.
-    pub(super) needs_path: Option<String>,
+    /// The path that an option must admit, where it is none of the clients' own.
+    pub(super) needs_path: Option<NeededPath>,
     pub(super) asks_model: bool,
     /// Whether only an API key can serve it.
     pub(super) needs_api_key: bool,
@@ -39,6 +39,16 @@ pub(super) struct ApiCall {
     pub(super) uses_quota: bool,
     /// Whether it asks for what the user's pool has used, which is not forwarded.
     pub(super) asks_usage: bool,
+    /// Whether it is a report of the client's, which nobody reads.
+    pub(super) is_discarded: bool,
+}
+
+/// A path that an option must admit.
+pub(super) struct NeededPath {
+    /// The path, without the service's prefix.
+    pub(super) path: String,
+    /// What is answered if none does.
+    pub(super) refusal: Fault,
 }
 
 impl Service {
@@ -68,20 +78,26 @@ impl Service {
             .map_err(|foreign| Fault::new(FaultKind::Permission, foreign.to_string()))?;
 
         let path = target::normal_path(parts.uri.path()).map_err(|bad| invalid(bad.to_string()))?;
-        let Some(path) = target::strip_prefix(&path, &self.settings.prefix) else {
-            return Err(unknown(&path));
+        let whole = &path;
+        let Some(path) = target::strip_prefix(whole, &self.settings.prefix) else {
+            return Err(self.unknown(parts, whole, false));
         };
-        let (mut shows_limits, mut uses_quota) = (false, false);
+        let needed = || Some(NeededPath { path: path.to_owned(), refusal: self.unknown(parts, whole, true) });
+        let (mut shows_limits, mut uses_quota, mut is_discarded) = (false, false, false);
         let (mut asks_usage, mut wants_socket, mut needs_api_key) = (false, false, false);
         let (asks_model, needs_path) = match self.provider.route(&parts.method, path) {
             Route::Hello => return Ok(Accepted::Hello),
-            Route::Unknown => return Err(unknown(path)),
+            Route::Unknown => return Err(self.unknown(parts, whole, false)),
             Route::Forward { asks_model, shows_limits: shows, uses_quota: uses } => {
                 (shows_limits, uses_quota) = (shows, uses);
                 (asks_model, None)
             }
             Route::Usage => {
                 asks_usage = true;
+                (false, None)
+            }
+            Route::Discard => {
+                is_discarded = true;
                 (false, None)
             }
             Route::ForwardWithApiKey => {
@@ -93,9 +109,9 @@ impl Service {
                 // Its messages name the model.
                 (false, None)
             }
-            Route::Socket => (false, Some(path.to_owned())),
+            Route::Socket => (false, needed()),
             // Whatever it is, if its body names a model then that model must be allowed.
-            Route::OnlyIfAllowed => (parts.method == http::Method::POST, Some(path.to_owned())),
+            Route::OnlyIfAllowed => (parts.method == http::Method::POST, needed()),
         };
         let target =
             self.target(parts).ok_or_else(|| invalid("the request target is not valid".to_owned()))?;
@@ -110,8 +126,20 @@ impl Service {
             shows_limits,
             uses_quota,
             asks_usage,
+            is_discarded,
         };
         Ok(if wants_socket { Accepted::Socket(call) } else { Accepted::Api(call) })
+    }
+
+    /// The refusal of a path that is not served, `path` with the service's prefix. `may_be_allowed`: whether an option could
+    /// admit it.
+    fn unknown(&self, parts: &Parts, path: &str, may_be_allowed: bool) -> Fault {
+        let settings = &self.settings;
+        let origin = misdirected::origin(&parts.headers, &parts.uri, settings.is_tls);
+        let (mounted, own) = (&settings.mounted, settings.own_mount);
+        let message =
+            misdirected::refusal(&parts.method, path, mounted, own, origin.as_deref(), may_be_allowed);
+        Fault::new(FaultKind::NotFound, message)
     }
 
     /// The target as received, without the prefix.
@@ -139,11 +167,4 @@ fn asks_for_websocket(parts: &Parts) -> bool {
     let upgrades = parts.headers.get_all(UPGRADE).iter().filter_map(|value| value.to_str().ok());
     parts.version != http::Version::HTTP_2
         && upgrades.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case("websocket"))
-}
-
-/// The refusal of a path that is not served.
-pub(super) fn unknown(path: &str) -> Fault {
-    // What a client sent goes back to it only in part, and escaped by the envelope.
-    let shown: String = path.chars().take(200).collect();
-    Fault::new(FaultKind::NotFound, format!("trunkline does not serve {shown}"))
 }

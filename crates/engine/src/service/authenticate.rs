@@ -9,7 +9,7 @@ use trunkline_core::auth::presented_token;
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::glob;
 
-use super::accept::{ApiCall, unknown};
+use super::accept::{ApiCall, NeededPath};
 use super::{Service, User};
 
 /// A call whose user is known.
@@ -27,10 +27,8 @@ impl Service {
         address: IpAddr,
     ) -> Result<Authed, Fault> {
         if self.settings.tokens.is_empty() {
-            return match &call.needs_path {
-                Some(path) => Err(unknown(path)),
-                None => Ok(Authed { call, user: None }),
-            };
+            self.check_path(call.needs_path.as_ref(), &[])?;
+            return Ok(Authed { call, user: None });
         }
         let presented = presented_token(headers);
         let found = presented.and_then(|token| self.settings.tokens.find(token)).copied();
@@ -46,12 +44,15 @@ impl Service {
                 format!("the token of user {} has expired", user.name),
             ));
         }
-        if let Some(path) = &call.needs_path
-            && !user.paths.iter().any(|glob| glob::matches(glob, path))
-        {
-            return Err(unknown(path));
-        }
+        self.check_path(call.needs_path.as_ref(), &user.paths)?;
         Ok(Authed { call, user: Some(Arc::clone(user)) })
+    }
+
+    /// Whether the service's option or the user's admits a path that is none of the clients' own.
+    fn check_path(&self, needed: Option<&NeededPath>, of_user: &[String]) -> Result<(), Fault> {
+        let Some(needed) = needed else { return Ok(()) };
+        let mut globs = self.settings.paths.iter().chain(of_user);
+        if globs.any(|glob| glob::matches(glob, &needed.path)) { Ok(()) } else { Err(needed.refusal.clone()) }
     }
 
     /// Whoever keeps trying tokens waits longer and longer for the answer.

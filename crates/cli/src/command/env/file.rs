@@ -82,7 +82,7 @@ fn file(provider: &dyn Provider, base_url: &str, token: ClientToken<'_>) -> Resu
 
 /// Where the file is on this machine.
 fn path(file: &ClientFile) -> String {
-    let directory = Process.var(CLIENT_DIRECTORY).filter(|directory| !directory.is_empty());
+    let directory = Process.var(CLIENT_DIRECTORY);
     match (directory, file.path.rsplit_once('/')) {
         (Some(directory), Some((_, name))) => format!("{}/{name}", directory.trim_end_matches('/')),
         _ => file.path.to_owned(),

@@ -204,3 +204,42 @@ fn no_fault_that_time_does_not_heal_says_that_it_is_overloaded() {
     assert_eq!(denied.status, 400);
     assert!(String::from_utf8_lossy(&denied.body).contains(r#""type":"policy_blocked""#));
 }
+
+#[test]
+fn what_a_request_says_of_itself_is_kept_where_it_is_known() {
+    let of = |pairs: &[(&'static str, &str)]| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.insert(*name, value.parse().unwrap());
+        }
+        Claude.hints(&headers)
+    };
+    let class = |pairs: &[(&'static str, &str)]| of(pairs).class.unwrap().name();
+    assert_eq!(class(&[]), "main");
+    assert_eq!(class(&[("x-claude-code-agent-id", "a0123456789abcdef")]), "subagent");
+    for known in RequestClass::ALL {
+        let stated = ("x-claude-code-request-class", known.name());
+        assert_eq!(class(&[stated, ("x-claude-code-agent-id", "a1")]), known.name());
+    }
+    assert_eq!(class(&[("x-claude-code-request-class", "root")]), "main");
+    let long = "x".repeat(1_000);
+    let hints = of(&[
+        ("x-claude-code-agent-id", &long),
+        ("x-claude-code-parent-agent-id", "a1"),
+        ("x-claude-code-agent-type", "two words"),
+        ("x-claude-code-prompt-id", "fa4e0000-0000-4000-8000-000000000001"),
+    ]);
+    assert_eq!(hints.class, Some(RequestClass::Subagent));
+    assert_eq!((hints.agent, hints.agent_type), (None, None));
+    assert_eq!(hints.parent_agent.as_deref(), Some("a1"));
+    assert_eq!(hints.prompt.as_deref(), Some("fa4e0000-0000-4000-8000-000000000001"));
+}
+
+#[test]
+fn telemetry_is_taken_and_policy_is_not_there() {
+    for path in ["/v1/metrics", "/v1/logs", "/v1/traces"] {
+        assert_eq!(Claude.route(&Method::POST, path), Route::Discard);
+        assert_eq!(Claude.route(&Method::GET, path), Route::OnlyIfAllowed);
+    }
+    assert_eq!(Claude.route(&Method::GET, "/managed/settings"), Route::Unknown);
+}

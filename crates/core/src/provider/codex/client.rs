@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
+use super::VERSION_PREFIX;
 use crate::provider::{ClientFile, ClientToken};
 
 /// The block that makes a service the client's provider (operations.md, *Client lines*; fact sheet, 1.1). Its name must not
 /// be "OpenAI", which the client treats in ways of its own (fact sheet, 1.3). The key at the top must stand before any table.
 pub(super) fn file(base_url: &str, token: ClientToken<'_>) -> ClientFile {
-    let base_url = quoted(&format!("{}/v1", base_url.trim_end_matches('/')));
+    let base_url = quoted(&format!("{}{VERSION_PREFIX}", base_url.trim_end_matches('/')));
     let token = match token {
         ClientToken::Value(token) => format!("experimental_bearer_token = {}", quoted(token)),
         ClientToken::Variable(name) => format!("env_key = {}", quoted(name)),
