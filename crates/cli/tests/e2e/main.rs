@@ -42,6 +42,8 @@ mod first_run;
 #[cfg(test)]
 mod free_requests;
 #[cfg(test)]
+mod hints;
+#[cfg(test)]
 mod interrupts;
 #[cfg(test)]
 mod limit_headers;
