@@ -126,6 +126,9 @@ pub(crate) struct EnvArgs {
     /// Let Claude Code show limits in its own words, as with a login of its own
     #[arg(long)]
     pub(crate) native_limits: bool,
+    /// Let Claude Code take the service for a gateway of its own kind: limits in its own words, and budgets in dollars
+    #[arg(long, conflicts_with = "native_limits")]
+    pub(crate) gateway: bool,
     /// Print the lines that undo it instead
     #[arg(long, conflicts_with = "user")]
     pub(crate) undo: bool,

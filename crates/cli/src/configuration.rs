@@ -25,6 +25,14 @@ pub(crate) struct Found {
     pub(crate) exposed: Vec<String>,
 }
 
+impl Found {
+    /// What is to be said about the addresses that clients and providers are reached by.
+    pub(crate) fn address_hints(&self) -> impl Iterator<Item = &Diagnostic> {
+        const FIELDS: [&str; 5] = [".path", ".api_url", ".openai_url", ".token_url", ".usage_url"];
+        self.warnings.iter().filter(|warning| FIELDS.iter().any(|field| warning.path.ends_with(field)))
+    }
+}
+
 /// The configuration: the file that was named, else the first of the usual places, else none at all.
 pub(crate) fn find(named: Option<PathBuf>) -> Result<Found, Failure> {
     read_or_default(locate(named))

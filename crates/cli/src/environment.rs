@@ -62,6 +62,12 @@ pub(crate) fn surroundings() -> Result<Surroundings, Failure> {
     })
 }
 
+/// What is to be said of variables that are set to nothing.
+pub(crate) fn empty_variables() -> Vec<String> {
+    let hint = |name| format!("environment variable {name} is empty, which counts as not set");
+    trunkline_config::empty_variables(&Process).into_iter().map(hint).collect()
+}
+
 /// Reads a text file of at most `max` bytes.
 pub(crate) fn read_bounded(path: &Path, max: u64) -> io::Result<String> {
     use io::Read as _;

@@ -6,7 +6,7 @@
 //! Spec: config.md, *Hints instead of silence*.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Uri};
@@ -149,12 +149,13 @@ pub fn refusal(
     let mistake = mistake(path, &service.prefix, &right);
     let base = format!("{}{}", service.prefix, service.provider.base_path());
     let right: String = right.chars().take(MAX_SHOWN_PATH).filter(|c| !c.is_control()).collect();
-    text.push_str(&format!(
+    let _ = write!(
+        text,
         ": {mistake}; the path of service {} is {}{right}, and its clients' base URL is {}{base}",
         service.tag,
         service.prefix,
         origin.unwrap_or("that of this address with the path "),
-    ));
+    );
     if base.is_empty() && origin.is_none() {
         text.push('/');
     }

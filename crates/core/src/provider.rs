@@ -94,6 +94,8 @@ pub enum ClientMode {
     Gateway,
     /// The provider itself, with a login of the client's own: the client shows limits in its own words.
     Subscriber,
+    /// A gateway of the client's own kind: the client shows limits in its own words, and budgets.
+    OwnGateway,
 }
 
 /// An environment variable of a client that gets in the way of a service.

@@ -3,10 +3,14 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use super::{Failure, print};
+use super::{Failure, note, print};
 use crate::configuration;
+use crate::environment::empty_variables;
 
 pub(super) fn run(file: Option<PathBuf>) -> Result<(), Failure> {
+    for hint in empty_variables() {
+        note("warning", &hint);
+    }
     let found = configuration::find(file)?;
     let Some(file) = found.file else {
         return print("no configuration file: \"trunkline serve\" runs with its defaults\n");

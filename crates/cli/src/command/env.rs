@@ -22,6 +22,11 @@ use surroundings::{Settings, Surroundings};
 /// Largest settings file of a client that is looked at.
 const MAX_SETTINGS: u64 = 1024 * 1024;
 
+/// What `--gateway` changes, and what it costs, as one comment (gateway contract, 0; fact sheet, section 8).
+const OWN_GATEWAY: &str = "the client takes this service for a gateway of its own kind: it shows limits in its own words and \
+    does not retry a used-up limit, and it can show a budget in dollars; its default model becomes claude-opus-4-7, and its \
+    requests become larger (87 KB instead of 49 KB to begin with), since it sends every tool and leaves newer features out";
+
 /// What `--native-limits` changes, and what it costs, as one comment (fact sheet, section 2.3).
 const NATIVE_LIMITS: &str = "the client takes this token for a login of its own: it shows limits in its own words and does \
     not retry a used-up limit; its default model becomes Sonnet, prompts are cached for an hour, which costs more to write, \
@@ -33,7 +38,11 @@ pub(super) fn run(args: EnvArgs) -> Result<(), Failure> {
         Client::Codex => return file::run(ProviderKind::Codex, &Codex, args),
     };
     let shell = args.shell.unwrap_or(Shell::Bash);
-    let mode = if args.native_limits { ClientMode::Subscriber } else { ClientMode::Gateway };
+    let (mode, says) = match (args.native_limits, args.gateway) {
+        (true, _) => (ClientMode::Subscriber, Some(NATIVE_LIMITS)),
+        (_, true) => (ClientMode::OwnGateway, Some(OWN_GATEWAY)),
+        _ => (ClientMode::Gateway, None),
+    };
     let names: Vec<&str> =
         provider.client_variables(mode, "", "").into_iter().map(|(name, _)| name).collect();
     if args.undo {
@@ -46,12 +55,15 @@ pub(super) fn run(args: EnvArgs) -> Result<(), Failure> {
         };
     }
     let found = configuration::find(args.config.file)?;
+    for hint in found.address_hints() {
+        note("warning", &hint.to_string());
+    }
     let service = service(&found.config, kind)?;
     let user = user(service, args.user.as_deref())?;
     let base_url = base_url(service);
     let variables = provider.client_variables(mode, &base_url.text, &token(user));
     let cleared = provider.cleared_variables(mode);
-    for text in notes(service, user, args.native_limits) {
+    for text in notes(service, user, says.is_some()) {
         note("note", &text);
     }
     let directory = client_directory();
@@ -68,6 +80,10 @@ pub(super) fn run(args: EnvArgs) -> Result<(), Failure> {
         note("warning", &warning);
     }
     if shell == Shell::Json {
+        // A settings.json has no room for comments.
+        if let Some(says) = says {
+            note("note", says);
+        }
         note(
             "note",
             &format!(
@@ -82,8 +98,8 @@ pub(super) fn run(args: EnvArgs) -> Result<(), Failure> {
         return print(&shell::lines(&variables, shell));
     }
     let mut text = String::new();
-    if args.native_limits {
-        let _ = writeln!(text, "# {NATIVE_LIMITS}");
+    if let Some(says) = says {
+        let _ = writeln!(text, "# {says}");
     }
     if let Some(line) = shell::clear(cleared, shell).filter(|_| !cleared.is_empty()) {
         let _ = writeln!(text, "{line}");
@@ -101,8 +117,8 @@ fn service(config: &Config, kind: ProviderKind) -> Result<&Service, Failure> {
     found.ok_or_else(|| Failure::other(format!("the configuration has no {} service", kind.name())))
 }
 
-/// What to know about the token and its user.
-fn notes(service: &Service, user: Option<&User>, native_limits: bool) -> Vec<String> {
+/// What to know about the token and its user. `shows_limits`: whether the client is to show limits.
+fn notes(service: &Service, user: Option<&User>, shows_limits: bool) -> Vec<String> {
     let mut notes = Vec::new();
     if service.listen_port == 0 {
         notes.push(format!(
@@ -117,7 +133,7 @@ fn notes(service: &Service, user: Option<&User>, native_limits: bool) -> Vec<Str
             user.name, user.name
         ));
     }
-    if native_limits && has_only_keys(service, user) {
+    if shows_limits && has_only_keys(service, user) {
         notes
             .push("there are only API keys here, which have no limits that the client could show".to_owned());
     }

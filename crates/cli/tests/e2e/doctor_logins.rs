@@ -124,7 +124,7 @@ async fn whatever_stands_in_a_logins_place_is_told() {
         words,
         [
             "there is no login file",
-            "what stands in its place is not a file",
+            "a directory stands where the login file should be",
             "it is empty",
             "it is larger than 1 MiB, so it is no login",
             "it is not text",

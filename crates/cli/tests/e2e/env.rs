@@ -100,6 +100,35 @@ async fn native_limits_are_another_variable_alone() {
 }
 
 #[tokio::test]
+async fn the_clients_own_gateway_mode_is_one_variable_more() {
+    let config = settled(json!({}));
+    let output = env(&["--gateway"], &config).await;
+    let [why, lines @ ..] = output.stdout.as_slice() else { panic!("{output:?}") };
+    for part in ["limits in its own words", "dollars", "claude-opus-4-7", "87 KB instead of 49 KB"] {
+        assert!(why.starts_with("# ") && why.contains(part), "{part}: {why}");
+    }
+    assert_eq!(
+        lines,
+        [
+            format!("export ANTHROPIC_BASE_URL='{URL}'"),
+            format!("export ANTHROPIC_AUTH_TOKEN='{USER_TOKEN}'"),
+            "export CLAUDE_CODE_USE_GATEWAY='1'".to_owned(),
+            "# to undo: unset ANTHROPIC_BASE_URL ANTHROPIC_AUTH_TOKEN CLAUDE_CODE_USE_GATEWAY".to_owned(),
+        ]
+    );
+    let undo = env(&["--gateway", "--undo"], &config).await;
+    assert_eq!(undo.stdout, ["unset ANTHROPIC_BASE_URL ANTHROPIC_AUTH_TOKEN CLAUDE_CODE_USE_GATEWAY"]);
+    let output = env(&["--gateway", "--shell", "json"], &config).await;
+    let printed: Value = serde_json::from_str(&output.stdout.join("\n")).unwrap();
+    assert_eq!(printed["env"]["CLAUDE_CODE_USE_GATEWAY"], "1");
+    assert!(output.stderr.join("\n").contains("claude-opus-4-7"), "{output:?}");
+    for args in [&["env", "claude", "--gateway", "--native-limits"][..], &["env", "codex", "--gateway"][..]] {
+        let output = trunkline().args(args).run().await.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_known_has_a_placeholder_and_a_note() {
     let user = json!({ "name": "alice", "token_sha256": "0".repeat(64) });
     let output = env(&[], &settled(json!({ "users": [user], "listen_port": 0 }))).await;

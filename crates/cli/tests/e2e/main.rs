@@ -44,6 +44,8 @@ mod framing;
 #[cfg(test)]
 mod free_requests;
 #[cfg(test)]
+mod hints;
+#[cfg(test)]
 mod interrupts;
 #[cfg(test)]
 mod limit_headers;

@@ -171,6 +171,12 @@ async fn ssl_cert_file_and_ssl_cert_dir_take_the_place_of_the_systems_authoritie
     ] {
         assert_eq!(status(&serve(&service, &[var]).await).await, 200);
     }
+    // An empty one counts as not set, alone and beside the other.
+    assert_eq!(status(&serve(&service, &[("SSL_CERT_FILE", String::new())]).await).await, 502);
+    let beside = [("SSL_CERT_FILE", String::new()), ("SSL_CERT_DIR", directory.path().display().to_string())];
+    assert_eq!(status(&serve(&service, &beside).await).await, 200);
+    let beside = [("SSL_CERT_DIR", String::new()), ("SSL_CERT_FILE", file.display().to_string())];
+    assert_eq!(status(&serve(&service, &beside).await).await, 200);
     // Another authority is not this one, and ca_path is trusted beside it.
     let other_authority = Authority::new().unwrap();
     let other_file = other_authority.file().unwrap().display().to_string();

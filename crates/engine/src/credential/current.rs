@@ -22,6 +22,8 @@ pub(crate) struct Current {
     held: Option<Arc<Held>>,
     /// Why the last refresh gave no login, where that is worth telling.
     pub(super) refresh_problem: Option<Arc<str>>,
+    /// Why its last usage poll failed, while that counts.
+    pub(super) poll_problem: Option<Arc<str>>,
     /// Until when the token is good; `None`: it is not.
     token_until: Option<SystemTime>,
     pub(crate) windows: Windows,
@@ -39,7 +41,7 @@ impl Current {
     pub(super) fn new(
         facts: Facts,
         held: Option<Arc<Held>>,
-        refresh_problem: Option<Arc<str>>,
+        [refresh_problem, poll_problem]: [Option<Arc<str>>; 2],
         (windows, caps): (Windows, Caps),
         plan: Option<Plan>,
         now: SystemTime,
@@ -52,7 +54,19 @@ impl Current {
         let listed = facts.listed(now, &capped, &|name| family(&windows, name));
         let listed_until = facts.next_moment(now, &capped).map_or(far, |at| at.min(far));
         let version = VERSION.fetch_add(1, Ordering::Relaxed);
-        Self { facts, held, refresh_problem, token_until, windows, caps, plan, listed, listed_until, version }
+        Self {
+            facts,
+            held,
+            refresh_problem,
+            poll_problem,
+            token_until,
+            windows,
+            caps,
+            plan,
+            listed,
+            listed_until,
+            version,
+        }
     }
 
     /// Whether what it authenticates with is an API key.

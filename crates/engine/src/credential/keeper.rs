@@ -619,8 +619,8 @@ impl Keeper {
     fn current(&self, caps: Caps, now: SystemTime) -> Current {
         let plan = self.plan.plan(self.login.as_ref()).cloned();
         let windows = self.limits.windows.clone();
-        let problem = self.refresh_problem.clone();
-        Current::new(self.facts.clone(), self.held.clone(), problem, (windows, caps), plan, now)
+        let problems = [self.refresh_problem.clone(), self.limits.poll_problem()];
+        Current::new(self.facts.clone(), self.held.clone(), problems, (windows, caps), plan, now)
     }
 
     fn publish(&mut self, live: &LiveCredential, now: SystemTime) {

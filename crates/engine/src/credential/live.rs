@@ -239,7 +239,7 @@ impl LiveCredential {
     pub fn why_not(&self, now: SystemTime) -> Option<String> {
         let current = self.current.load();
         let state = current.state(now);
-        (state != Availability::Usable).then(|| reason(&state, current.refresh_problem.as_deref()))
+        (state != Availability::Usable).then(|| reason(&state, &current))
     }
 
     /// The plan of its account, where it is known: from the login, else from the provider's profile.
@@ -317,7 +317,7 @@ impl LiveCredential {
                 }
                 match current.facts.state(now, &[]) {
                     Availability::Refreshing { .. } => {}
-                    state => return Err(NotReady(reason(&state, current.refresh_problem.as_deref()))),
+                    state => return Err(NotReady(reason(&state, &current))),
                 }
             }
             // The sender lives in `self`.
@@ -417,13 +417,19 @@ impl LiveCredential {
     }
 }
 
-/// A state in words: why a request cannot be served. `refresh_problem`: why the last refresh gave no login.
-fn reason(state: &Availability, refresh_problem: Option<&str>) -> String {
+/// A state in words: why a request cannot be served.
+fn reason(state: &Availability, current: &Current) -> String {
     match state {
         Availability::Unavailable { why } => why.to_string(),
         Availability::Blocked { reason: BlockReason::RefreshCooldown, .. } => {
-            let problem = refresh_problem.unwrap_or("it is tried again");
+            let problem = current.refresh_problem.as_deref().unwrap_or("it is tried again");
             format!("its login has expired and could not be refreshed: {problem}")
+        }
+        Availability::Blocked { reason: reason @ BlockReason::PollFailed, .. } => {
+            match current.poll_problem.as_deref() {
+                Some(problem) => format!("{}: {problem}", reason.label()),
+                None => reason.label().to_owned(),
+            }
         }
         Availability::Blocked { reason, .. } => reason.label().to_owned(),
         Availability::RateLimited { window, .. } | Availability::Capped { window, .. } => {

@@ -24,6 +24,11 @@ pub(super) fn examine(file: Option<PathBuf>) -> (Group, Option<(Found, Surroundi
             None
         }
     };
+    findings.extend(
+        environment::empty_variables()
+            .into_iter()
+            .map(|hint| Finding::warning("configuration.environment", hint, "unset it, or give it a value")),
+    );
     let surroundings = match environment::surroundings() {
         Ok(surroundings) => Some(surroundings),
         Err(failure) => {
@@ -54,11 +59,13 @@ fn of_valid(found: &Found) -> Vec<Finding> {
         ),
     )];
     findings.extend(found.warnings.iter().map(|warning| {
-        Finding::warning(
-            "configuration.warning",
-            warning.to_string(),
-            "remove it, unless another program reads this file too",
-        )
+        let is_ignored = warning.message.contains("ignored");
+        let remedy = if is_ignored {
+            "remove it, unless another program reads this file too"
+        } else {
+            "correct it there"
+        };
+        Finding::warning("configuration.warning", warning.to_string(), remedy)
     }));
     findings.push(of_exposure(file, others_can_read(file)));
     findings

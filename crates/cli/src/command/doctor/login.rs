@@ -27,6 +27,8 @@ pub(super) struct Facts {
     pub(super) provider: ProviderKind,
     pub(super) content: Content,
     pub(super) file: Option<FileFacts>,
+    /// Whether a directory stands in its place.
+    pub(super) is_directory: bool,
     pub(super) disk: Inspection,
     /// What tells the owner to log in.
     pub(super) hint: String,
@@ -167,6 +169,11 @@ fn of_content(facts: &Facts) -> Finding {
             format!("it could not be read: {}", words::failure(*kind)),
             "check its disk",
         ),
+        Content::Unread(ReadError::NotAFile) if facts.is_directory => Finding::problem(
+            check,
+            "a directory stands where the login file should be",
+            "let credential_path name the file in it, or remove an empty directory and log in",
+        ),
         Content::Unread(other) => {
             let found = match other {
                 ReadError::NotAFile => "what stands in its place is not a file",
@@ -275,6 +282,7 @@ fn gather(
     let facts = Facts {
         provider,
         content,
+        is_directory: found.as_ref().is_some_and(fs::Metadata::is_dir),
         file: found.filter(fs::Metadata::is_file).map(|found| FileFacts {
             mode: found.mode(),
             owner: found.uid(),

@@ -23,6 +23,11 @@ pub(super) fn run(kind: ProviderKind, provider: &dyn Provider, args: EnvArgs) ->
     if args.native_limits {
         return Err(Failure::usage(format!("--native-limits: {name} always shows limits in its own words")));
     }
+    if args.gateway {
+        return Err(Failure::usage(format!(
+            "--gateway: this is a mode of Claude Code; {name} has no such mode"
+        )));
+    }
     let shell = args.shell;
     if shell == Some(Shell::Json) {
         return Err(Failure::usage(format!(
@@ -33,6 +38,9 @@ pub(super) fn run(kind: ProviderKind, provider: &dyn Provider, args: EnvArgs) ->
         return undo(provider, shell);
     }
     let found = configuration::find(args.config.file)?;
+    for hint in found.address_hints() {
+        note("warning", &hint.to_string());
+    }
     let service = service(&found.config, kind)?;
     let user = user(service, args.user.as_deref())?;
     for text in notes(service, user, false) {

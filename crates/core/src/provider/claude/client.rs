@@ -10,6 +10,9 @@ const AUTH_TOKEN: &str = "ANTHROPIC_AUTH_TOKEN";
 const OAUTH_TOKEN: &str = "CLAUDE_CODE_OAUTH_TOKEN";
 const API_KEY: &str = "ANTHROPIC_API_KEY";
 
+/// What makes the client take the base URL for a gateway of its own kind (gateway contract, 0).
+const USE_GATEWAY: &str = "CLAUDE_CODE_USE_GATEWAY";
+
 /// What every variable that chooses another provider does.
 const OTHER_PROVIDER: &str = "the client talks to that provider instead";
 
@@ -36,16 +39,20 @@ pub(super) const DISTURBANCES: [Disturbance; 8] = [
 /// What is set.
 pub(super) fn variables(mode: ClientMode, base_url: &str, token: &str) -> Vec<(&'static str, String)> {
     let carries_token = match mode {
-        ClientMode::Gateway => AUTH_TOKEN,
+        ClientMode::Gateway | ClientMode::OwnGateway => AUTH_TOKEN,
         ClientMode::Subscriber => OAUTH_TOKEN,
     };
-    vec![(BASE_URL, base_url.to_owned()), (carries_token, token.to_owned())]
+    let mut variables = vec![(BASE_URL, base_url.to_owned()), (carries_token, token.to_owned())];
+    if mode == ClientMode::OwnGateway {
+        variables.push((USE_GATEWAY, "1".to_owned()));
+    }
+    variables
 }
 
 /// What must not be set beside it.
 pub(super) fn cleared(mode: ClientMode) -> &'static [&'static str] {
     match mode {
-        ClientMode::Gateway => &[],
+        ClientMode::Gateway | ClientMode::OwnGateway => &[],
         ClientMode::Subscriber => &[AUTH_TOKEN, API_KEY],
     }
 }

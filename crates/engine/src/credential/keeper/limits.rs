@@ -23,6 +23,9 @@ use crate::credential::probe::{self, Checked};
 use crate::credential::told::{Message, Told};
 use crate::own_request::OwnAnswer;
 
+/// How much of the reason for a failed poll is kept, in characters: it is shown on one line.
+const MAX_PROBLEM: usize = 300;
+
 /// Messages taken in one go, before what is known is published.
 const AT_ONCE: usize = 256;
 
@@ -45,6 +48,8 @@ pub(super) struct Limits {
     /// Who waits for what it told to count, and how many messages that were.
     waiting: Vec<oneshot::Sender<()>>,
     taken: usize,
+    /// Why the last poll failed, if it did. Never a secret: a status, or what became of the connection.
+    poll_problem: Option<Arc<str>>,
 }
 
 /// How a poll ended.
@@ -75,7 +80,13 @@ impl Limits {
             ignored: 0,
             waiting: Vec::new(),
             taken: 0,
+            poll_problem: None,
         }
+    }
+
+    /// Why the last poll failed, if it did.
+    pub(super) fn poll_problem(&self) -> Option<Arc<str>> {
+        self.poll_problem.clone()
     }
 
     /// What was taken so far has been published.
@@ -288,7 +299,7 @@ impl Keeper {
                 PollResult::Answered { is_fresh: false }
             }
             PollEnd::Forbidden => {
-                "403".clone_into(&mut why);
+                "it was answered 403".clone_into(&mut why);
                 PollResult::Failed
             }
             PollEnd::Failed(text) => {
@@ -298,6 +309,10 @@ impl Keeper {
         };
         if result == PollResult::Failed {
             self.facts.on_poll_failed();
+            let shown: String = why.chars().filter(|c| !c.is_control()).take(MAX_PROBLEM).collect();
+            self.limits.poll_problem = Some(shown.into());
+        } else {
+            self.limits.poll_problem = None;
         }
         let followup = self.limits.schedule.end(result, fastrand::f64(), now);
         if let (Some(state), Some(ways)) = (followup.log, ways) {
@@ -339,7 +354,7 @@ fn end_of(provider: &dyn Provider, answer: Result<OwnAnswer, String>) -> PollEnd
     if answer.status == StatusCode::OK {
         return match provider.limit_facts().read_usage(&answer.body, now) {
             Some(readings) => PollEnd::Answered(readings),
-            None => PollEnd::Failed("the answer is none".to_owned()),
+            None => PollEnd::Failed("the answer is not a usage report".to_owned()),
         };
     }
     let error = ErrorFields::from_body(&answer.body);

@@ -1,13 +1,19 @@
 //! Certificate authorities: the system's, and those of files that a configuration names.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use rustls::RootCertStore;
+use rustls_native_certs::CertificateResult;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+
+/// The variables that name certificates: OpenSSL's.
+const FILE_VARIABLE: &str = "SSL_CERT_FILE";
+const DIRECTORY_VARIABLE: &str = "SSL_CERT_DIR";
 
 /// The largest file of authorities that is read, in bytes. The largest in use, with all public ones, has 300 KB.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
@@ -47,7 +53,7 @@ impl SystemAuthorities {
 
     fn read(&self) -> Result<Arc<RootCertStore>, String> {
         let mut roots = RootCertStore::empty();
-        let native = rustls_native_certs::load_native_certs();
+        let native = native();
         roots.add_parsable_certificates(native.certs);
         if self.is_named() {
             let names = self.named_by.join(" and ");
@@ -65,6 +71,35 @@ impl SystemAuthorities {
         }
         Ok(Arc::new(roots))
     }
+}
+
+/// The certificates that the environment names, else those of the system.
+///
+/// An empty `SSL_CERT_FILE` counts as not set, as everywhere here; the library takes it for a file without a name, and would
+/// then not look into the system's store.
+fn native() -> CertificateResult {
+    let is_set = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
+    if std::env::var_os(FILE_VARIABLE).is_none_or(|file| !file.is_empty()) {
+        return rustls_native_certs::load_native_certs();
+    }
+    let mut found = CertificateResult::default();
+    if let Some(directories) = is_set(DIRECTORY_VARIABLE) {
+        for directory in std::env::split_paths(&directories).filter(|path| !path.as_os_str().is_empty()) {
+            add(&mut found, rustls_native_certs::load_certs_from_paths(None, Some(&directory)));
+        }
+    } else {
+        let system = openssl_probe::probe();
+        add(&mut found, rustls_native_certs::load_certs_from_paths(system.cert_file.as_deref(), None));
+        for directory in &system.cert_dir {
+            add(&mut found, rustls_native_certs::load_certs_from_paths(None, Some(directory)));
+        }
+    }
+    found
+}
+
+fn add(found: &mut CertificateResult, more: CertificateResult) {
+    found.certs.extend(more.certs);
+    found.errors.extend(more.errors);
 }
 
 impl Authorities {

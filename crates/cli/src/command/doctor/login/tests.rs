@@ -28,6 +28,7 @@ fn facts(content: Content) -> Facts {
         provider: ProviderKind::Claude,
         content,
         file: Some(FileFacts { mode: 0o100_600, owner: 7, user: 7, is_exposed: false }),
+        is_directory: false,
         disk: Inspection {
             real: "/home/me/.claude/.credentials.json".into(),
             is_link: false,

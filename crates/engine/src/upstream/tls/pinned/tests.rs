@@ -55,7 +55,7 @@ fn refused(result: Result<(), Error>) -> CertificateError {
 #[test]
 fn the_certificate_that_was_named_is_accepted_whatever_it_says_of_authorities() {
     for is_ca in [ca(), IsCa::ExplicitNoCa, IsCa::NoCa] {
-        let certificate = request_x509(true, is_ca.clone());
+        let certificate = request_x509(true, is_ca);
         for name in [NAME, "127.0.0.1"] {
             assert_eq!(verify(&certificate, &certificate, name), Ok(()), "{is_ca:?} {name}");
         }
@@ -90,7 +90,7 @@ fn its_dates_are_checked() {
 #[test]
 fn another_one_that_signs_itself_is_not_the_one_that_was_named() {
     for is_ca in [ca(), IsCa::NoCa] {
-        let (named, other) = (request_x509(true, is_ca.clone()), request_x509(true, is_ca));
+        let (named, other) = (request_x509(true, is_ca), request_x509(true, is_ca));
         refused(verify(&named, &other, NAME));
     }
 }
