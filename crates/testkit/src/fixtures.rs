@@ -7,6 +7,9 @@
 //!   `*_failures` sets are left out for inference requests. `content-length` is as it was on the wire, and
 //!   [`RecordedRequest::body_is_exact`] tells whether the body still has that length. Only `gateway_full` has
 //!   every body in full.
+//! * The `*_332` sets are of client 2.1.332; the others are of 2.1.197. Their request bodies have texts replaced by filler that
+//!   names its length, compressed ones are kept decoded, and of streams only the names of the events were kept. Which headers
+//!   framed an answer was not recorded: they are as HTTP/1.1 has it.
 //! * The answer to a `HEAD` carries the `content-length` that a `GET` would have had, and no body.
 //! * How a stream was cut into chunks was not recorded.
 //! * Tokens, accounts and devices are invented, the same ones throughout a scenario.
@@ -30,13 +33,18 @@ pub use codex_sockets::{
 };
 
 /// The names that [`claude`] knows.
-pub const CLAUDE: [&str; 6] = [
+pub const CLAUDE: [&str; 11] = [
     "gateway_full",
     "gateway_compact",
     "gateway_failures",
     "gateway_interactive_compact",
     "subscriber_compact",
     "subscriber_failures",
+    "hint_headers_332",
+    "interactive_332",
+    "modes_332",
+    "user_cap_332",
+    "device_login_332",
 ];
 
 /// One request and what came back.
@@ -127,6 +135,11 @@ pub fn claude(set: &str) -> io::Result<Vec<Exchange>> {
         "gateway_interactive_compact" => include_str!("../fixtures/claude/gateway_interactive_compact.jsonl"),
         "subscriber_compact" => include_str!("../fixtures/claude/subscriber_compact.jsonl"),
         "subscriber_failures" => include_str!("../fixtures/claude/subscriber_failures.jsonl"),
+        "hint_headers_332" => include_str!("../fixtures/claude/hint_headers_332.jsonl"),
+        "interactive_332" => include_str!("../fixtures/claude/interactive_332.jsonl"),
+        "modes_332" => include_str!("../fixtures/claude/modes_332.jsonl"),
+        "user_cap_332" => include_str!("../fixtures/claude/user_cap_332.jsonl"),
+        "device_login_332" => include_str!("../fixtures/claude/device_login_332.jsonl"),
         _ => return Err(io::Error::new(io::ErrorKind::NotFound, format!("no recorded set {set:?}"))),
     };
     text.lines().map(parse).collect()
@@ -192,7 +205,7 @@ mod tests {
     #[test]
     fn every_set_loads() {
         let counts: Vec<usize> = CLAUDE.iter().map(|set| claude(set).unwrap().len()).collect();
-        assert_eq!(counts, [5, 27, 229, 16, 8, 88]);
+        assert_eq!(counts, [5, 27, 229, 16, 8, 88, 6, 4, 10, 1, 9]);
         assert_eq!(claude("nothing").unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 

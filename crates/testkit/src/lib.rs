@@ -23,6 +23,8 @@ pub mod client;
 mod clock;
 pub mod codex;
 #[cfg(feature = "testing")]
+pub mod comparison;
+#[cfg(feature = "testing")]
 pub mod fixtures;
 mod headers;
 mod log;

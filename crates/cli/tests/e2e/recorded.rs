@@ -260,3 +260,27 @@ async fn the_first_look_of_a_client_is_answered_here_over_http1() {
 async fn the_first_look_of_a_client_is_answered_here_over_http2() {
     first_looks_are_answered(Protocol::Http2).await;
 }
+
+/// What a client that is signed in to a gateway asks besides: what the pool has used, and policy, of which there is none.
+#[tokio::test]
+async fn what_a_signed_in_client_asks_is_answered_here() {
+    let exchanges: Vec<_> = ["user_cap_332", "device_login_332"]
+        .into_iter()
+        .flat_map(|set| fixtures::claude(set).unwrap())
+        .filter(|exchange| exchange.request.headers.get("authorization").is_some())
+        .collect();
+    let upstream = Upstream::start(Current::new(Script::json(200, &json!({})))).await.unwrap();
+    let trunkline = serve(&service_for(&exchanges, &upstream.url())).await;
+    let mut asked = HashSet::new();
+    for exchange in &exchanges {
+        let response =
+            Protocol::Http1.send(trunkline.addr().unwrap(), &Request::recorded(&exchange.request)).await;
+        match exchange.request.target.as_str() {
+            "/api/oauth/usage" => assert_eq!(response.status(), 200),
+            "/managed/settings" => drop(refusal(&response, 404, "not_found_error")),
+            other => panic!("{other}"),
+        }
+        asked.insert(&exchange.request.target);
+    }
+    assert_eq!(asked.len(), 2);
+}

@@ -44,10 +44,12 @@ impl Request {
 
     #[cfg(feature = "testing")]
     /// A recorded request, header lines and all; its `Host` and `Content-Length` are made to fit.
-    /// A body that was not kept is replaced by spaces of the same length.
+    /// A body that was not kept is replaced by spaces of the same length, and one that was compressed is compressed again.
     pub fn recorded(recorded: &RecordedRequest) -> Self {
         let body =
             recorded.body.clone().unwrap_or_else(|| Bytes::from(vec![b' '; recorded.body_bytes_on_wire]));
+        let is_gzip = recorded.headers.get("content-encoding") == Some("gzip");
+        let body = if is_gzip { gzip(&body) } else { body };
         let mut headers = recorded.headers.clone();
         headers.remove("host");
         headers.remove("content-length");
@@ -178,4 +180,13 @@ mod tests {
         assert!(request.head_bytes("h").ends_with(b"Transfer-Encoding: chunked\r\n\r\n"));
         assert_eq!(request.body_bytes(), "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n");
     }
+}
+
+#[cfg(feature = "testing")]
+fn gzip(body: &[u8]) -> Bytes {
+    use std::io::Read as _;
+    let mut compressed = Vec::new();
+    // Reading from memory into memory cannot fail.
+    let _ = flate2::read::GzEncoder::new(body, flate2::Compression::fast()).read_to_end(&mut compressed);
+    compressed.into()
 }

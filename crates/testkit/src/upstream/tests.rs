@@ -16,7 +16,9 @@ fn kinds(upstream: &Upstream) -> Vec<EventKind> {
 #[tokio::test]
 async fn recorded_exchanges_come_back_as_recorded() {
     for set in fixtures::CLAUDE {
-        let exchanges = fixtures::claude(set).unwrap();
+        let mut exchanges = fixtures::claude(set).unwrap();
+        // A poll of usage is answered before any script and is not in the record.
+        exchanges.retain(|exchange| exchange.request.target != "/api/oauth/usage");
         let scripts = exchanges.iter().map(|exchange| Script::recorded(&exchange.response));
         let upstream = Upstream::start(Canned::new(scripts)).await.unwrap();
         for exchange in &exchanges {
