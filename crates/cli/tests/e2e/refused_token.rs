@@ -114,7 +114,9 @@ async fn a_body_that_is_not_kept_passes_the_refusal_on_and_the_next_request_work
     polled(&trunkline).await;
     scene.api.revoke_access("a");
     let long = format!("{{\"model\":\"claude-opus-4-8\",\"x\":\"{}\"}}", "y".repeat(4096));
-    assert_eq!(Protocol::Http1.send(addr, &call(long)).await.status(), 401);
+    // Its session is named, so that it is not read ahead, which keeps what was read.
+    let long = call(long).header("x-claude-code-session-id", "one");
+    assert_eq!(Protocol::Http1.send(addr, &long).await.status(), 401);
     trunkline.stderr_line(|line| line.contains("login refreshed")).await.unwrap();
     assert_eq!(Protocol::Http1.send(addr, &call(body())).await.status(), 200);
     assert_eq!(scene.api.refreshes("a"), 1);
