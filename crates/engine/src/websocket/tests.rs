@@ -192,7 +192,7 @@ async fn long_messages_count_against_their_sender_until_they_are_passed_on() {
     let long = [head(0x82, 6 * MIB), vec![0; 6 * MIB]].concat();
     let got = tokio::select! {
         got = next(&mut server) => got,
-        _ = async { far.write_all(&long).await.unwrap(); std::future::pending::<()>().await } => panic!("it was taken"),
+        () = async { far.write_all(&long).await.unwrap(); std::future::pending::<()>().await } => panic!("it was taken"),
     };
     assert!(matches!(got, Incoming::Broken(violation) if violation.code == 1013), "{got:?}");
     drop(server);
