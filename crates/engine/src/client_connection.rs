@@ -19,6 +19,9 @@ use trunkline_core::request_head;
 
 use crate::activity::{Activity, Counted};
 
+/// How long a client may take nothing of what is being written to it.
+pub const WRITE_STALL: Duration = Duration::from_secs(300);
+
 /// Interim responses waiting to be written, in bytes; beyond it they are left out, which HTTP allows.
 const MAX_INTERIM: usize = 16 * 1024;
 

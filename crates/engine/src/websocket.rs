@@ -6,6 +6,7 @@
 
 mod mask;
 mod reader;
+mod stall;
 mod writer;
 
 #[cfg(test)]
@@ -21,7 +22,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use self::reader::{Item, Reader};
+use self::stall::Stall;
 use self::writer::Writer;
+use crate::memory_budget::{MemoryShare, Reservation};
 
 pub(crate) use self::reader::{NO_CODE, Violation};
 
@@ -44,6 +47,9 @@ const LONG: usize = 16 * 1024;
 
 /// Least by which the buffer of a long message grows: by its stated length alone nobody gets memory.
 const GROWTH: usize = 64 * 1024;
+
+/// How much of a message is not counted against its sender's share of memory. Ordinary turns are shorter.
+const UNCOUNTED: usize = 256 * 1024;
 
 /// Which end this is: clients mask what they send, servers do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +107,9 @@ pub(crate) struct WebSocket<T> {
     unanswered: Option<Bytes>,
     /// What came while it was only looked whether anything comes.
     ahead: Option<Incoming>,
+    stall: Stall,
+    /// What a long message takes of its sender's share of the memory for bodies, where that is bounded.
+    memory: Option<Reservation>,
     heard_close: bool,
     sent_close: bool,
     is_lost: bool,
@@ -115,10 +124,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
             writer: Writer::new(role),
             unanswered: None,
             ahead: None,
+            stall: Stall::default(),
+            memory: None,
             heard_close: false,
             sent_close: false,
             is_lost: false,
         }
+    }
+
+    /// Has the messages that come count against this share: they are held until they have been passed on.
+    pub(crate) fn set_memory(&mut self, share: &MemoryShare) {
+        self.memory = Some(share.empty());
     }
 
     /// Whether another message is taken for sending.
@@ -188,11 +204,28 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
                     }
                 }
             }
+            if !self.has_memory() {
+                self.heard_close = true;
+                return Poll::Ready(Incoming::Broken(reader::NO_MEMORY));
+            }
             if !matches!(ready!(self.poll_read(context)), Ok(1..)) {
                 self.is_lost = true;
                 return Poll::Ready(Incoming::Lost);
             }
         }
+    }
+
+    /// Whether there is memory for what is to be read next. What was read before has been passed on by now, or this end would
+    /// not be read.
+    fn has_memory(&mut self) -> bool {
+        let Some(memory) = &mut self.memory else { return true };
+        let held = self.reader.held();
+        let needed = if held <= UNCOUNTED { 0 } else { held + GROWTH - UNCOUNTED };
+        if needed <= memory.bytes() {
+            memory.shrink_to(needed);
+            return true;
+        }
+        memory.grow(needed - memory.bytes())
     }
 
     fn take(&mut self, item: Item) -> Incoming {
@@ -249,7 +282,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
             return Poll::Ready(Ok(()));
         }
         loop {
-            let flushed = ready!(self.writer.poll_flush(Pin::new(&mut self.io), context));
+            let before = self.writer.queued();
+            let flushed = match self.writer.poll_flush(Pin::new(&mut self.io), context) {
+                Poll::Ready(flushed) => flushed,
+                Poll::Pending => {
+                    let has_taken = self.writer.queued() < before;
+                    ready!(self.stall.poll_over(has_taken, context));
+                    Err(io::ErrorKind::TimedOut.into())
+                }
+            };
+            self.stall.end();
             if flushed.is_err() {
                 self.is_lost = true;
             }

@@ -19,9 +19,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
-
-/// How long a client may take nothing of what is being written to it.
-pub(crate) const WRITE_STALL: Duration = Duration::from_secs(300);
+use trunkline_engine::client_connection::WRITE_STALL;
 
 /// How often a stream is looked at that waits for its client. The clock is not read for every piece of an answer, so a
 /// stall ends up to one of these later than [`WRITE_STALL`].

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
-use trunkline_engine::client_connection::ClientConnection;
-
-use crate::stream_stall::WRITE_STALL;
+use trunkline_engine::client_connection::{ClientConnection, WRITE_STALL};
 
 /// Longest time for a request head to arrive whole, once it has begun.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);

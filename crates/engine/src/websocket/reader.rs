@@ -25,6 +25,9 @@ const fn protocol(why: &'static str) -> Violation {
 
 /// The close of a peer has a code that may not stand on the wire. The other side is told 1011 then.
 pub(crate) const NO_CODE: Violation = protocol("a close with a code that may not be sent");
+/// The close of a client for whose message there is no memory (1013: try again later).
+pub(super) const NO_MEMORY: Violation =
+    Violation { code: 1013, why: "no memory for a message of this length: send it again later" };
 
 const NOT_TEXT: Violation = Violation { code: 1007, why: "text that is not UTF-8" };
 const TOO_LONG: Violation = Violation { code: 1009, why: "the message is too long" };
@@ -66,6 +69,11 @@ impl Reader {
     /// Where bytes go that are read.
     pub(super) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
+    }
+
+    /// How many bytes are held of messages that have not come whole.
+    pub(super) fn held(&self) -> usize {
+        self.buffer.len() + self.joined.as_ref().map_or(0, |joined| joined.bytes.len())
     }
 
     /// Whether the last frame was a long one.

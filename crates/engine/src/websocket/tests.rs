@@ -141,6 +141,64 @@ async fn who_does_not_read_is_heard_all_the_same() {
     assert_eq!(next(&mut server).await, Incoming::Close(Bytes::from_static(b"\x03\xf1")));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_is_given_up_whatever_it_sends() {
+    let (near, mut far) = duplex(16 * 1024);
+    let mut server = WebSocket::new(near, Role::Server, Bytes::new());
+    let begun = tokio::time::Instant::now();
+    server.send(Data::text(vec![b'x'; 100_000]));
+    let flush_and_read = std::future::poll_fn(|context| {
+        while server.poll_next(context).is_ready() {}
+        server.poll_flush(context)
+    });
+    let (flushed, ()) = tokio::join!(flush_and_read, async {
+        // Something is taken after four minutes, and pings come all the time.
+        for second in 0..500 {
+            far.write_all(&frame(0x89, b"x")).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            if second == 240 {
+                far.read_exact(&mut [0; 10]).await.unwrap();
+            }
+        }
+    });
+    assert_eq!(flushed.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    // It was given up five minutes after that.
+    let seconds = begun.elapsed().as_secs();
+    assert!((540..=542).contains(&seconds), "{seconds}");
+}
+
+#[tokio::test]
+async fn long_messages_count_against_their_sender_until_they_are_passed_on() {
+    use std::sync::Arc;
+
+    use crate::memory_budget::{Holder, MemoryBudget};
+
+    const MIB: usize = 1 << 20;
+    let budget = Arc::new(MemoryBudget::new(8 * MIB));
+    let share = budget.share_of(Holder::Process);
+    let (mut server, mut far) = against(Role::Server);
+    server.set_memory(&share);
+    let head =
+        |first: u8, length: usize| [&[first, 0xff][..], &(length as u64).to_be_bytes(), &[0; 4]].concat();
+    let message = [head(0x82, 3 * MIB), vec![0; 3 * MIB]].concat();
+    let (got, ()) = tokio::join!(next(&mut server), async { far.write_all(&message).await.unwrap() });
+    assert!(matches!(got, Incoming::Message(data) if data.bytes.len() == 3 * MIB));
+    assert!(budget.reserved() > 2 * MIB, "{}", budget.reserved());
+    // The next is read once that has been passed on.
+    far.write_all(&frame(0x82, b"x")).await.unwrap();
+    assert!(matches!(next(&mut server).await, Incoming::Message(_)));
+    assert_eq!(budget.reserved(), 0);
+    // More than a share: refused before it has come whole.
+    let long = [head(0x82, 6 * MIB), vec![0; 6 * MIB]].concat();
+    let got = tokio::select! {
+        got = next(&mut server) => got,
+        () = async { far.write_all(&long).await.unwrap(); std::future::pending::<()>().await } => panic!("it was taken"),
+    };
+    assert!(matches!(got, Incoming::Broken(violation) if violation.code == 1013), "{got:?}");
+    drop(server);
+    assert_eq!(budget.reserved(), 0);
+}
+
 #[tokio::test]
 async fn a_silent_connection_holds_no_buffer() {
     let (near, far) = duplex(1 << 22);

@@ -131,6 +131,8 @@ impl Relay {
         let ending = guard.connection().ending();
         let signals = Signals::new(ending.clone(), &service.live, &credential);
         let first = turns.next_tick().unwrap_or(now);
+        let mut client = WebSocket::new(TokioIo::new(client), Role::Server, bytes::Bytes::new());
+        client.set_memory(&service.memory_of(asked.user.as_deref(), address));
         Box::new(Self {
             facts: way.facts,
             service,
@@ -138,7 +140,7 @@ impl Relay {
             asked,
             credential,
             token,
-            client: WebSocket::new(TokioIo::new(client), Role::Server, bytes::Bytes::new()),
+            client,
             upstream,
             turns,
             turn: None,
