@@ -20,7 +20,7 @@ use trunkline_testkit::codex::{self, CodexApi, Transport};
 use trunkline_testkit::comparison::{Shape, Tries, compare_lines, compare_tries};
 use trunkline_testkit::fixtures::{self, RecordedRequest, SocketFrameKind};
 use trunkline_testkit::upstream::ReceivedRequest;
-use trunkline_testkit::{Script, TempDir, Upstream};
+use trunkline_testkit::{TempDir, Upstream};
 
 /// How long one run of a client may take. One that retries for minutes is ended, and counted as far as it came.
 const LIMIT: Duration = Duration::from_secs(40);
@@ -29,13 +29,19 @@ const LIMIT: Duration = Duration::from_secs(40);
 const MANY: usize = 16;
 
 const TOKEN: &str = "token-of-the-comparison";
+const KEY: &str = "key-of-the-comparison";
+
+/// How the recorded client was run: its betas depend on it.
+const CLAUDE_ARGS: [&str; 5] = ["-p", "say hi", "--output-format", "stream-json", "--verbose"];
+
+type Run = (&'static str, &'static [(&'static str, &'static str)], (&'static str, &'static str));
 
 /// Ways to run Claude Code: their name, what is set besides, and the recorded exchange that they are compared with.
-const CLAUDE_RUNS: [(&str, &[(&str, &str)], (&str, &str)); 5] = [
+const CLAUDE_RUNS: [Run; 5] = [
     ("token", &[], ("modes_332", "gzip_env_custom_base_url_not_compressed")),
     ("hint headers", &[("CLAUDE_CODE_GATEWAY_HINT_HEADERS", "1")], ("hint_headers_332", "hint_subagent")),
     ("its own gateway mode", &[("CLAUDE_CODE_USE_GATEWAY", "1")], ("modes_332", "use_gateway")),
-    ("token and key", &[("ANTHROPIC_API_KEY", "key-of-the-comparison")], ("modes_332", "token_and_api_key")),
+    ("token and key", &[("ANTHROPIC_API_KEY", KEY)], ("modes_332", "token_and_api_key")),
     (
         "OAuth token",
         &[("ANTHROPIC_AUTH_TOKEN", ""), ("CLAUDE_CODE_OAUTH_TOKEN", TOKEN)],
@@ -67,7 +73,7 @@ async fn main() -> io::Result<()> {
     };
     match client.as_str() {
         "claude" => claude(&binary).await,
-        "codex" => self::codex(&binary).await,
+        "codex" => codex(&binary).await,
         other => {
             println!("{other}: expected claude or codex");
             Ok(())
@@ -85,7 +91,7 @@ async fn claude(binary: &str) -> io::Result<()> {
             .filter(|exchange| exchange.scenario == scenario)
             .map(|exchange| of_recorded(&exchange.request))
             .collect();
-        let sent: Vec<_> = requests.iter().map(|request| of_received(request)).collect();
+        let sent: Vec<_> = requests.iter().map(of_received).collect();
         println!("\n== {name} ({} requests)", sent.len());
         report(&recorded, &sent, "POST /v1/messages?beta=true");
     }
@@ -108,7 +114,7 @@ async fn run_claude(
     variables: &[(&str, &str)],
     prepare: impl FnOnce(&ClaudeApi),
 ) -> io::Result<(Vec<ReceivedRequest>, String)> {
-    let api = ClaudeApi::new([Account::new("a").gateway_token(TOKEN)]);
+    let api = ClaudeApi::new([Account::new("a").gateway_token(TOKEN).api_key(KEY)]);
     prepare(&api);
     let upstream = Upstream::start(api).await?;
     let home = TempDir::new()?;
@@ -123,7 +129,7 @@ async fn run_claude(
         ("SHELL", "/bin/bash".to_owned()),
     ]);
     environment.extend(variables.iter().map(|(name, value)| (*name, (*value).to_owned())));
-    let said = run(binary, &["-p", "say hi"], &environment, &home).await?;
+    let said = run(binary, &CLAUDE_ARGS, &environment, &home).await?;
     Ok((upstream.requests(), said))
 }
 
@@ -144,7 +150,7 @@ async fn codex(binary: &str) -> io::Result<()> {
             }));
         }
         let (requests, api) = run_codex(binary, is_socket, |_| {}).await?;
-        let mut sent: Vec<_> = requests.iter().map(|request| of_received(request)).collect();
+        let mut sent: Vec<_> = requests.iter().map(of_received).collect();
         for asked in api.asked() {
             if asked.transport != Transport::Http {
                 sent.push(Shape::message(asked.body.to_string().as_bytes()));
@@ -198,6 +204,7 @@ async fn run_codex(
     let environment = HashMap::from([
         ("CODEX_HOME", home.path().display().to_string()),
         ("SHELL", "/bin/bash".to_owned()),
+        ("TERM", "xterm-256color".to_owned()),
         ("TZ", "UTC".to_owned()),
     ]);
     let args = [
@@ -260,7 +267,9 @@ fn decoded(encoding: Option<&str>, body: &Bytes) -> Vec<u8> {
 /// Prints which requests are new or gone, and in what the first one with this line differs.
 fn report(recorded: &[Shape], sent: &[Shape], line: &str) {
     let lines = compare_lines(recorded, sent);
-    lines.iter().for_each(|difference| println!("  {difference}"));
+    for difference in &lines {
+        println!("  {difference}");
+    }
     if !report_one(recorded, sent, line) && lines.is_empty() {
         println!("  as recorded");
     }
@@ -272,7 +281,9 @@ fn report_one(recorded: &[Shape], sent: &[Shape], line: &str) -> bool {
     match (first(recorded), first(sent)) {
         (Some(was), Some(is)) => {
             let differences = was.differences(&is);
-            differences.iter().for_each(|difference| println!("  {difference}"));
+            for difference in &differences {
+                println!("  {difference}");
+            }
             !differences.is_empty()
         }
         (None, None) => false,

@@ -159,6 +159,15 @@ pub(super) fn chunk_bytes(chunk: &[u8]) -> Vec<u8> {
     wire
 }
 
+#[cfg(feature = "testing")]
+fn gzip(body: &[u8]) -> Bytes {
+    use std::io::Read as _;
+    let mut compressed = Vec::new();
+    // Reading from memory into memory cannot fail.
+    let _ = flate2::read::GzEncoder::new(body, flate2::Compression::fast()).read_to_end(&mut compressed);
+    compressed.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,13 +189,4 @@ mod tests {
         assert!(request.head_bytes("h").ends_with(b"Transfer-Encoding: chunked\r\n\r\n"));
         assert_eq!(request.body_bytes(), "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n");
     }
-}
-
-#[cfg(feature = "testing")]
-fn gzip(body: &[u8]) -> Bytes {
-    use std::io::Read as _;
-    let mut compressed = Vec::new();
-    // Reading from memory into memory cannot fail.
-    let _ = flate2::read::GzEncoder::new(body, flate2::Compression::fast()).read_to_end(&mut compressed);
-    compressed.into()
 }
