@@ -110,10 +110,14 @@ impl LogOutput {
         let fresh = match path {
             None => Sink::Stderr,
             Some(path) => {
-                let file =
-                    OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
-                        io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-                    })?;
+                let mut options = OpenOptions::new();
+                options.create(true).append(true);
+                // It tells who talks when. One that is there keeps its mode, which somebody may have chosen.
+                #[cfg(unix)]
+                std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+                let file = options
+                    .open(path)
+                    .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
                 Sink::File(file)
             }
         };

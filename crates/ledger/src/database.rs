@@ -100,7 +100,9 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), DatabaseError
     if done > 0 {
         // Whatever goes wrong, what was there is still there.
         let copy = with_suffix(path, &format!(".schema-{done}"));
-        if !copy.exists() {
+        // One that is empty was begun, and may be written into; SQLite itself would make it as the umask has it.
+        if !fs::metadata(&copy).is_ok_and(|found| found.len() > 0) {
+            make_private(&copy)?;
             connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()])?;
         }
     }

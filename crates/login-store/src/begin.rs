@@ -89,7 +89,7 @@ impl LoginStore {
             return Ok(Begun::NoRefreshToken(text));
         }
         let plan = self.protocol().plan(&place);
-        let locks = HeldLocks::take(&plan.refresh, waiter)?;
+        let locks = HeldLocks::take(&plan.refresh, self.note(&place), waiter)?;
         fault_point("begin.locked")?;
         if !self.place(waiter)?.medium.is(&place.medium) {
             return Err(BeginError::Moved);

@@ -5,10 +5,14 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::fault;
 use crate::identity::{Identity, admits_nothing};
+use crate::journal_record::LockMark;
+use crate::lock_note::{LockNote, any_at};
+use crate::place::suffixed;
 use crate::waiter::{Cancelled, Waiter};
 
 /// After this, a lock that was stale and taken is looked at again: another may have found it stale at the same time.
@@ -35,10 +39,12 @@ pub(crate) enum Attempt<L> {
 }
 
 impl DirectoryLock {
-    /// Tries to make the directory; one that was not touched for `stale_after` is removed first.
+    /// Tries to make the directory; one that was not touched for `stale_after` is removed first. `note`: told of it before it
+    /// is there.
     pub(crate) fn attempt(
         path: &Path,
         stale_after: Duration,
+        note: &mut LockNote,
         waiter: &dyn Waiter,
     ) -> Result<Attempt<Self>, Cancelled> {
         let mut was_stale = false;
@@ -46,7 +52,7 @@ impl DirectoryLock {
             if let Err(error) = fault::point("lock.making") {
                 return Ok(Attempt::Failed(error.kind()));
             }
-            match fs::create_dir(path).map_err(|error| error.kind()) {
+            match create(path, note, waiter.now()).map_err(|error| error.kind()) {
                 Ok(()) => return Self::made(path, was_stale, waiter),
                 Err(io::ErrorKind::AlreadyExists) => {}
                 Err(kind) if admits_nothing(kind) => return Ok(Attempt::Unmakable(kind)),
@@ -122,6 +128,70 @@ impl DirectoryLock {
     /// Removes it, if it is still ours.
     pub(crate) fn release(&self) {
         remove_if_same(&self.path, &self.identity);
+    }
+}
+
+/// Makes the directory. It appears under its name when it is noted who it is, so that a process that dies at any time leaves
+/// none that is not known: it is made under a name of our own, noted, and renamed.
+fn create(path: &Path, note: &mut LockNote, now: SystemTime) -> io::Result<()> {
+    // As a rule this is told without anything being made.
+    if Identity::at(path)?.is_some() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let made = MADE.fetch_add(1, Ordering::Relaxed);
+    let unnamed = suffixed(path, &format!(".trunkline-{}-{since:x}-{made}", std::process::id()));
+    note.add(any_at(unnamed.clone()));
+    make_private(&unnamed)?;
+    let named = fault::point("lock.unnamed").and_then(|()| Identity::at(&unnamed)).and_then(|identity| {
+        if let Some(identity) = identity {
+            note.add(LockMark { path: path.to_owned(), identity });
+        }
+        fault::point("lock.noted")?;
+        rename_to_nothing(&unnamed, path)
+    });
+    match named {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let _ = fs::remove_dir(&unnamed);
+            if error.kind() != io::ErrorKind::Unsupported {
+                return Err(error);
+            }
+            // This file system cannot do it in one step. What is between the two is left to become stale.
+            make_private(path)?;
+            if let Ok(Some(identity)) = Identity::at(path) {
+                note.add(LockMark { path: path.to_owned(), identity });
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Makes a directory whose mode does not follow the umask: nobody else puts anything into a lock.
+fn make_private(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Gives a directory a name that nothing has, in one step. `Unsupported`: this system or file system has no such step.
+fn rename_to_nothing(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(()),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Err(io::ErrorKind::Unsupported.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    {
+        let _ = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 

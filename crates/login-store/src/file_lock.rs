@@ -52,6 +52,8 @@ impl Drop for FileLock {
 fn open_or_create(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
         // A lock needs no more than a file that is open.
         Err(error) if admits_nothing(error.kind()) => File::open(path),

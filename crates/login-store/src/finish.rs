@@ -12,7 +12,9 @@ use crate::fault;
 use crate::format::{StoreFormat, Stored};
 use crate::journal::{Aside, Found, Journal};
 use crate::journal_record::{Contents, LockMark};
+use crate::lock_note::{self, LockNote};
 use crate::locks::HeldLocks;
+use crate::owner_record;
 use crate::place::Place;
 use crate::refresh::{Answered, Holding};
 use crate::store::LoginStore;
@@ -67,6 +69,9 @@ impl LoginStore {
     ) -> Vec<Finished> {
         let failed = |error: io::Error| Some(Finished::Failed(FinishError(error.kind())));
         let mut all = Vec::new();
+        for (_, path, _) in self.journals() {
+            LockNote::clear_dead(&lock_note::beside(&path));
+        }
         for (place, path, in_place) in self.journals() {
             // The journal itself may become one of these.
             let unread: Vec<_> = Aside::Unread.names(&path).filter(|name| name.exists()).collect();
@@ -158,7 +163,8 @@ impl LoginStore {
     ) -> Finished {
         let Contents { request, answers, image, .. } = contents;
         let plan = self.protocol().plan(place);
-        let locks = if is_locked { None } else { HeldLocks::take(&plan.refresh, waiter).ok() };
+        let locks =
+            if is_locked { None } else { HeldLocks::take(&plan.refresh, self.note(place), waiter).ok() };
         let answered = Answered {
             holding: Holding {
                 write_lock: plan.write,
@@ -167,7 +173,7 @@ impl LoginStore {
                 sent: request.sent,
                 keep_journal: true,
                 journal,
-                locks: locks.unwrap_or_else(HeldLocks::none),
+                locks: locks.unwrap_or_else(|| HeldLocks::none(self.note(place))),
             },
             answers,
             login: None,
@@ -187,6 +193,7 @@ impl LoginStore {
 /// Removes the locks of a dead process, as far as they are still its own.
 fn release<'a>(locks: impl Iterator<Item = &'a LockMark>) {
     for lock in locks {
+        owner_record::remove(&lock.path, &lock.identity);
         remove_if_same(&lock.path, &lock.identity);
     }
 }

@@ -16,6 +16,9 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// Of whatever stands at a path, which nobody else uses.
+    pub(crate) const ANY: Self = Self { device: 0, inode: 0, birth: None, modified: SystemTime::UNIX_EPOCH };
+
     pub(crate) fn of(metadata: &Metadata) -> Self {
         #[cfg(unix)]
         let (device, inode) = {
@@ -53,7 +56,7 @@ impl Identity {
 
     /// Whether it still stands at this path.
     pub(crate) fn stands_at(&self, path: &Path) -> bool {
-        matches!(Self::at(path), Ok(Some(found)) if self.same(&found))
+        matches!(Self::at(path), Ok(Some(found)) if *self == Self::ANY || self.same(&found))
     }
 }
 

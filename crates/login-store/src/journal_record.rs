@@ -38,7 +38,7 @@ use zeroize::Zeroizing;
 use crate::digest::TokenHash;
 use crate::identity::Identity;
 
-pub(crate) use self::encode::{encode_answer, encode_request, encode_try};
+pub(crate) use self::encode::{encode_answer, encode_locks, encode_request, encode_try};
 
 /// Length of a record's head.
 pub(crate) const HEAD: usize = 44;
@@ -64,6 +64,7 @@ const ANSWER: u8 = 2;
 const WRITE_LOCK: u8 = 3;
 const IMAGE: u8 = 4;
 const RAW_ANSWER: u8 = 5;
+const LOCKS: u8 = 6;
 
 /// A journal that says nothing that could be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -232,6 +233,13 @@ pub(crate) fn locks_of_damaged(bytes: &[u8]) -> Vec<LockMark> {
     }
 }
 
+/// Reads a note of locks, which is one record of kind `6`: their number and marks.
+pub(crate) fn read_locks(bytes: &[u8]) -> Option<Vec<LockMark>> {
+    let (kind, payload, _) = record_at(bytes, 0)?;
+    let mut reader = Reader((kind == LOCKS).then_some(payload)?);
+    reader.marks().filter(|_| reader.0.is_empty())
+}
+
 fn checksum(head: &[u8], payload: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(head).chain_update(payload).finalize().into()
 }
@@ -256,11 +264,7 @@ fn read_request(payload: &[u8]) -> Option<Request> {
     let mut reader = Reader(payload);
     let at = reader.time()?;
     let sent = TokenHash(reader.array()?);
-    let count = reader.u32()?;
-    let mut locks = Vec::new();
-    for _ in 0..count {
-        locks.push(reader.mark()?);
-    }
+    let locks = reader.marks()?;
     reader.0.is_empty().then_some(Request { at, sent, locks })
 }
 
@@ -333,6 +337,15 @@ impl<'a> Reader<'a> {
         (nanos < 1_000_000_000)
             .then(|| SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanos)))
             .flatten()
+    }
+
+    fn marks(&mut self) -> Option<Vec<LockMark>> {
+        let count = self.u32()?;
+        let mut locks = Vec::new();
+        for _ in 0..count {
+            locks.push(self.mark()?);
+        }
+        Some(locks)
     }
 
     fn mark(&mut self) -> Option<LockMark> {

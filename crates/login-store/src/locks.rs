@@ -1,12 +1,16 @@
 //! Taking the locks of a refresh in order, keeping them alive, and letting them go in reverse.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::directory_lock::{Attempt, DirectoryLock};
 use crate::file_lock::FileLock;
+use crate::identity::Identity;
 use crate::journal_record::LockMark;
+use crate::lock_note::LockNote;
+use crate::owner_record::{self, OwnerRecord};
 use crate::protocol::{LockKind, LockSpec};
 use crate::waiter::{Cancelled, Waiter};
 
@@ -77,6 +81,13 @@ impl HeldLock {
         }
     }
 
+    fn identity_at(&self, path: &Path) -> Option<Identity> {
+        match self {
+            Self::Directory(lock) if lock.path == path => Some(lock.identity.clone()),
+            Self::Directory(_) | Self::File(_) => None,
+        }
+    }
+
     /// How a journal names it. Locks on files need no name: they end with their process.
     fn mark(&self) -> Option<LockMark> {
         match self {
@@ -102,6 +113,10 @@ type Shared = Arc<Mutex<Vec<HeldLock>>>;
 #[derive(Debug)]
 pub(crate) struct HeldLocks {
     held: Shared,
+    /// Goes when the locks are gone.
+    note: Mutex<LockNote>,
+    /// Locks beside which a record of ours stands.
+    recorded: Vec<(PathBuf, Identity)>,
     /// A lock that could not be made. Only a login that is rewritten in place may go without.
     pub(crate) skipped: Option<LockProblem>,
 }
@@ -120,21 +135,43 @@ impl Heartbeat {
 
 impl HeldLocks {
     /// No locks, for finishing what another began.
-    pub(crate) fn none() -> Self {
-        Self { held: Shared::default(), skipped: None }
+    pub(crate) fn none(note: LockNote) -> Self {
+        Self { held: Shared::default(), note: Mutex::new(note), recorded: Vec::new(), skipped: None }
     }
 
     /// Takes the locks in their order, waiting for each. Those that cannot be made are left out and noted.
-    pub(crate) fn take(specs: &[LockSpec], waiter: &dyn Waiter) -> Result<Self, LockProblem> {
-        let mut locks = Self::none();
-        for spec in specs {
+    pub(crate) fn take(specs: &[LockSpec], note: LockNote, waiter: &dyn Waiter) -> Result<Self, LockProblem> {
+        let mut locks = Self::none(note);
+        for (at, spec) in specs.iter().enumerate() {
+            if spec.has_record {
+                // Whoever died with it is not waited for.
+                owner_record::take_over(&spec.path, sibling(specs, at));
+            }
             match locks.take_further(spec, waiter) {
                 Ok(held) => lock(&locks.held).push(held),
                 Err(problem @ LockProblem::Unmakable { .. }) => locks.skipped = Some(problem),
                 Err(problem) => return Err(problem),
             }
         }
+        for (at, spec) in specs.iter().enumerate().filter(|(_, spec)| spec.has_record) {
+            locks.record(&spec.path, sibling(specs, at));
+        }
         Ok(locks)
+    }
+
+    /// Says beside a lock who holds it, in the client's form, where all of that is known: should this process die, a client need
+    /// not wait.
+    fn record(&mut self, path: &Path, sibling: Option<&Path>) {
+        let held = lock(&self.held);
+        let identity = |path: &Path| held.iter().find_map(|lock| lock.identity_at(path));
+        let Some(identity_of_lock) = identity(path) else { return };
+        let record = OwnerRecord::of_this_process(&identity_of_lock, sibling.and_then(identity).as_ref());
+        drop(held);
+        if let Some(record) = record {
+            // In any case to be looked for at the end, however far this came.
+            self.recorded.push((path.to_owned(), identity_of_lock));
+            let _ = record.write(path);
+        }
     }
 
     /// Takes a lock beside these, which are touched meanwhile. The lock is let go when the result is dropped.
@@ -145,7 +182,8 @@ impl HeldLocks {
             self.heartbeat().touch(waiter.now());
             let attempt = match spec.kind {
                 LockKind::Directory { stale_after } => {
-                    match DirectoryLock::attempt(&spec.path, stale_after, waiter)? {
+                    let mut note = self.note.lock().unwrap_or_else(PoisonError::into_inner);
+                    match DirectoryLock::attempt(&spec.path, stale_after, &mut note, waiter)? {
                         Attempt::Taken(lock) => return Ok(HeldLock::Directory(lock)),
                         Attempt::Held => Attempt::Held,
                         Attempt::Unmakable(kind) => Attempt::Unmakable(kind),
@@ -187,8 +225,16 @@ impl HeldLocks {
     }
 }
 
+/// The lock that the record of the one at this place is about as well.
+fn sibling(specs: &[LockSpec], at: usize) -> Option<&Path> {
+    specs.get(at + 1).filter(|next| !next.has_record).map(|next| next.path.as_path())
+}
+
 impl Drop for HeldLocks {
     fn drop(&mut self) {
+        for (lock, identity) in &self.recorded {
+            owner_record::remove(lock, identity);
+        }
         let mut held = lock(&self.held);
         while let Some(last) = held.pop() {
             drop(last);

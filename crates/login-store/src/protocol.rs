@@ -28,6 +28,8 @@ pub(crate) struct LockSpec {
     /// Its name in messages.
     pub(crate) name: &'static str,
     pub(crate) kind: LockKind,
+    /// A lock with a record of its owner beside it, which is about the lock after it too.
+    pub(crate) has_record: bool,
     pub(crate) patience: Patience,
 }
 
@@ -84,24 +86,30 @@ impl LockProtocol {
                 let directories = directories(config_directory.as_deref(), place);
                 let mut refresh = Vec::new();
                 for directory in &directories {
-                    let lock = |path, name| LockSpec {
+                    let lock = |path, name, has_record| LockSpec {
                         path,
                         name,
+                        has_record,
                         kind: LockKind::Directory { stale_after: REFRESH_STALE },
                         patience: DIRECTORY_PATIENCE,
                     };
-                    refresh.push(lock(directory.join(".oauth_refresh.lock"), ".oauth_refresh.lock"));
+                    refresh.push(lock(directory.join(".oauth_refresh.lock"), ".oauth_refresh.lock", true));
                     // The root has no sibling.
                     if let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) {
                         let mut name = name.to_owned();
                         name.push(".lock");
-                        refresh.push(lock(parent.join(name), "the lock beside the configuration directory"));
+                        refresh.push(lock(
+                            parent.join(name),
+                            "the lock beside the configuration directory",
+                            false,
+                        ));
                     }
                 }
                 let write = LockSpec {
                     path: written(&directories, config_directory.as_deref(), place)
                         .join(".storage-write.lock"),
                     name: ".storage-write.lock",
+                    has_record: false,
                     kind: LockKind::Directory { stale_after: WRITE_STALE },
                     patience: WRITE_PATIENCE,
                 };
@@ -109,8 +117,13 @@ impl LockProtocol {
             }
             Self::Codex => {
                 let directories = directories(None, place);
-                let lock =
-                    |path, name| LockSpec { path, name, kind: LockKind::File, patience: FILE_PATIENCE };
+                let lock = |path, name| LockSpec {
+                    path,
+                    name,
+                    has_record: false,
+                    kind: LockKind::File,
+                    patience: FILE_PATIENCE,
+                };
                 LockPlan {
                     refresh: directories
                         .iter()

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::format::StoreFormat;
 use crate::keychain::{Keychain, KeychainItem};
+use crate::lock_note::{self, LockNote};
 use crate::medium::{InKeychain, Medium};
 use crate::place::{Place, journal_beside};
 use crate::protocol::LockProtocol;
@@ -101,6 +102,16 @@ impl LoginStore {
             }
         }
         Ok(Place::find(&self.0.path))
+    }
+
+    /// The note of the locks that are taken for a login at this place.
+    pub(crate) fn note(&self, place: &Place) -> LockNote {
+        let beside = match &place.medium {
+            Medium::File(real) => Some(journal_beside(real)),
+            Medium::Keychain(_) => None,
+        };
+        let in_data = self.data_directory().map(|directory| place.journal_in(directory));
+        LockNote::at(beside.into_iter().chain(in_data).map(|journal| lock_note::beside(&journal)).collect())
     }
 
     /// The places where a journal of this login may lie, each with where its answer belongs and whether that is a file to be

@@ -40,9 +40,14 @@ fn a_refresh_from_end_to_end() {
     let pending = pending(&store, &waiter);
     assert_eq!(tokens(pending.text().as_bytes()), ("r0".into(), "a0".into()));
     // The journal lies in the data directory, and the locks are those of the configuration directory.
-    let names: Vec<_> = fs::read_dir(scene.data()).unwrap().map(|name| name.unwrap().file_name()).collect();
-    let name = names[0].to_str().unwrap();
-    assert!(names.len() == 1 && name.starts_with("login-") && name.ends_with(".trunkline-refresh"), "{name}");
+    let mut names: Vec<_> = fs::read_dir(scene.data())
+        .unwrap()
+        .map(|name| name.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let [name, note] = names.as_slice() else { panic!("{names:?}") };
+    assert!(name.starts_with("login-") && name.ends_with(".trunkline-refresh"), "{name}");
+    assert_eq!(*note, format!("{name}.locks"));
     assert!(scene.config().join(".oauth_refresh.lock").is_dir());
     assert!(scene.root.join(".claude.lock").is_dir());
     assert!(!scene.config().join(".storage-write.lock").exists(), "only around a write");

@@ -238,7 +238,13 @@ fn the_locks_are_those_of_the_configuration_directory_under_its_real_name() {
     fs::remove_file(&link).unwrap();
     assert_eq!(
         scene.leftovers(),
-        [".claude.lock", ".credentials.json.trunkline-refresh", ".oauth_refresh.lock"]
+        [
+            ".claude.lock",
+            ".credentials.json.trunkline-refresh",
+            ".credentials.json.trunkline-refresh.locks",
+            ".oauth_refresh.lock",
+            ".oauth_refresh.lock.owner"
+        ]
     );
     drop(held);
     assert!(scene.leftovers().is_empty());
@@ -246,19 +252,28 @@ fn the_locks_are_those_of_the_configuration_directory_under_its_real_name() {
 
 #[test]
 fn a_dead_owners_locks_are_removed_and_those_of_others_are_not() {
-    let scene = Scene::new();
     let waiter = Virtual::new();
-    // Death: the locks and the journal stay, and the `flock` goes.
-    let (backup, journal) = (scene.root.join("provider.lock"), scene.journal());
-    let dead = pending(&scene.claude(), &waiter);
-    fs::copy(&journal, &backup).unwrap();
-    std::mem::forget(dead.sending().unwrap());
-    fs::remove_file(&journal).unwrap();
-    fs::rename(&backup, &journal).unwrap();
-    fs::remove_dir(sibling(&scene)).unwrap();
-    held(&sibling(&scene), Duration::ZERO);
-    assert!(matches!(scene.claude().finish(&Format, &waiter)[..], [Finished::Unanswered]));
-    assert_eq!(scene.leftovers(), [".claude.lock"]);
+    // They are named in the journal and in the note of the locks: either is enough.
+    for is_noted in [false, true] {
+        let scene = Scene::new();
+        // Death: the locks and the files stay, and each `flock` goes.
+        let (backup, journal) = (scene.root.join("provider.lock"), scene.journal());
+        let note = scene.config().join(".credentials.json.trunkline-refresh.locks");
+        let dead = pending(&scene.claude(), &waiter);
+        let kept = if is_noted { [note.clone(), journal.clone()] } else { [journal.clone(), note.clone()] };
+        for path in &kept {
+            fs::copy(path, &backup).unwrap();
+            fs::remove_file(path).unwrap();
+            fs::rename(&backup, path).unwrap();
+        }
+        fs::remove_file(&kept[1]).unwrap();
+        std::mem::forget(dead);
+        fs::remove_dir(sibling(&scene)).unwrap();
+        held(&sibling(&scene), Duration::ZERO);
+        let finished = scene.claude().finish(&Format, &waiter);
+        assert!(is_noted == finished.is_empty() && matches!(finished[..], [] | [Finished::Unanswered]));
+        assert_eq!(scene.leftovers(), [".claude.lock"], "{is_noted}");
+    }
 }
 
 #[test]

@@ -38,6 +38,7 @@ pub struct Builder {
     env: Vec<(OsString, OsString)>,
     home: Option<TempDir>,
     user: Option<u32>,
+    umask: Option<&'static str>,
     listeners: usize,
 }
 
@@ -102,6 +103,12 @@ impl Builder {
         self
     }
 
+    /// Starts it with this umask, in octal.
+    pub fn umask(mut self, mask: &'static str) -> Self {
+        self.umask = Some(mask);
+        self
+    }
+
     /// How many listening addresses [`Builder::start`] waits for; 1 at first.
     pub fn listeners(mut self, count: usize) -> Self {
         self.listeners = count;
@@ -133,7 +140,14 @@ impl Builder {
         }
         args.extend(self.more_args);
         let mut command = match self.user {
-            None => Command::new(&self.binary),
+            None => match self.umask {
+                None => Command::new(&self.binary),
+                Some(mask) => {
+                    let mut shell = Command::new("sh");
+                    shell.args(["-c", "umask \"$0\" && exec \"$@\"", mask]).arg(&self.binary);
+                    shell
+                }
+            },
             Some(id) => {
                 let binary = within_reach(&self.binary, home.path(), id)?;
                 let mut command = Command::new(binary);
@@ -177,6 +191,7 @@ impl Trunkline {
             env: Vec::new(),
             home: None,
             user: None,
+            umask: None,
             listeners: 1,
         }
     }

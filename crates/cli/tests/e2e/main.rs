@@ -38,6 +38,8 @@ mod failover;
 #[cfg(test)]
 mod failover_http2;
 #[cfg(test)]
+mod file_modes;
+#[cfg(test)]
 mod first_run;
 #[cfg(test)]
 mod framing;

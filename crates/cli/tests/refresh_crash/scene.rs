@@ -3,9 +3,9 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
+use trunkline_login_store::{JournalState, LockProtocol, LoginStore};
 use trunkline_testkit::claude::Account;
 use trunkline_testkit::client::{Request, send};
 use trunkline_testkit::process::{Builder, listening_addr};
@@ -144,7 +144,8 @@ impl Scene {
     pub(crate) async fn recovers(&self, points: &[String]) -> Round {
         let context = format!("{:?}, died at {:?}, points: {points:?}", self.layout, points.last());
         let is_safe = points.iter().any(|point| point == "answer.synced");
-        let are_named = self.age_locks_that_no_journal_names(points);
+        let held = self.held();
+        let context = format!("{context}, the journal held {held}");
         let before = fs::read(&self.login).unwrap();
         let mut process = match self.builder().start().await {
             Ok(process) => process,
@@ -160,12 +161,13 @@ impl Scene {
         let leftovers = self.leftovers();
         if response.status() != 200 {
             // Issued, but lost on its way: to anybody.
-            let may_be_lost = !is_safe && points.iter().any(|point| point == "call.connected");
+            let may_be_lost =
+                !is_safe && held != AN_ANSWER && points.iter().any(|point| point == "call.connected");
             let is_told = response.status() == 503 && response.text().contains("login expired, run");
             let is_left_alone = fs::read(&self.login).unwrap() == before;
             let is_tidy = leftovers.iter().all(|left| left.ends_with(".superseded"));
             return if may_be_lost && is_told && is_left_alone && is_tidy && self.api.refreshes("a") == 1 {
-                Round::NeverCame
+                Round::NeverCame(held)
             } else {
                 Round::Lost(format!(
                     "{context}: {} {}, left {leftovers:?}",
@@ -192,51 +194,21 @@ impl Scene {
         if self.api.refreshes("a") != 1 {
             return Round::Lost(format!("{context}: {} refreshes", self.api.refreshes("a")));
         }
-        let is_lock = |left: &String| IS_LOCK.contains(&left.as_str());
-        if !leftovers.is_empty() && (are_named || !leftovers.iter().all(is_lock)) {
-            return Round::Lost(format!("{context}: left {leftovers:?}"));
-        }
-        if leftovers.is_empty() { Round::Kept } else { self.clears_locks_of_the_dead(&context).await }
+        // Locks, too: nobody waits for those of the dead.
+        if leftovers.is_empty() { Round::Kept } else { Round::Lost(format!("{context}: left {leftovers:?}")) }
     }
 
-    /// Who died after the write, when the journal was gone, has left locks that nobody needs: the next refresh takes them over.
-    async fn clears_locks_of_the_dead(&self, context: &str) -> Round {
-        let text = fs::read_to_string(&self.login).unwrap();
-        let mut file: Value = serde_json::from_str(&text).unwrap();
-        file["claudeAiOauth"]["expiresAt"] = json!(1);
-        fs::write(&self.login, file.to_string()).unwrap();
-        let mut process = self.spawn(None);
-        let told = process.stderr_line_or_end(is_done).await;
-        let _ = process.stop().await;
-        if self.api.refreshes("a") == 2 && self.leftovers().is_empty() {
-            Round::Kept
-        } else {
-            Round::Lost(format!("{context}: not cleared: {:?}, {told:?}", self.leftovers()))
+    /// What the journals hold.
+    fn held(&self) -> &'static str {
+        let protocol = LockProtocol::Claude { config_directory: None };
+        let store = LoginStore::new(self.login.clone(), protocol, Some(self.root.join("data")));
+        let states: Vec<_> = store.inspect().journals.iter().map(|journal| journal.state).collect();
+        match states.as_slice() {
+            [] => "no journal",
+            [JournalState::Unanswered] => "a request without an answer",
+            [JournalState::Damaged] => "half an answer",
+            _ => AN_ANSWER,
         }
-    }
-
-    /// A lock of a process that died before its journal named it becomes stale with time. Makes it so. Whether the journal names
-    /// those of the refresh.
-    pub(crate) fn age_locks_that_no_journal_names(&self, points: &[String]) -> bool {
-        let has_journal = self.leftovers().iter().any(|name| name.ends_with(".trunkline-refresh"));
-        // Of one who finishes what another began they are not: the first record is never written over. A kill may fall between
-        // the making of a lock and the word that it is made, so the word that it will be counts.
-        let finishing = points.iter().rposition(|point| point == "finish.unlocked");
-        let is_of_a_finisher =
-            finishing.is_some_and(|at| points.iter().skip(at).any(|point| point == "lock.making"));
-        let are_named = has_journal && !is_of_a_finisher;
-        // The one around the write is named once it is taken.
-        let last = points.iter().rfind(|point| !point.starts_with("renewed.")).map(String::as_str);
-        let is_write_lock_named = !matches!(last, Some("lock.making" | "lock.made" | "try.half_written"));
-        let long_ago = SystemTime::now() - Duration::from_secs(120);
-        for path in self.paths() {
-            let is_lock = path.is_dir() && path.extension().is_some_and(|end| end == "lock");
-            let is_named = are_named && (is_write_lock_named || !path.ends_with(".storage-write.lock"));
-            if is_lock && !is_named {
-                fs::File::open(path).unwrap().set_modified(long_ago).unwrap();
-            }
-        }
-        are_named
     }
 
     /// Everything that lies where something of a refresh may lie.
@@ -262,6 +234,9 @@ impl Scene {
         self.paths().into_iter().map(name).filter(is_left).collect()
     }
 }
+
+/// What no login may be lost with.
+const AN_ANSWER: &str = "an answer";
 
 /// The locks of the provider's client, as they are called here.
 const IS_LOCK: [&str; 4] = [".oauth_refresh.lock", ".claude.lock", "accounts.lock", ".storage-write.lock"];

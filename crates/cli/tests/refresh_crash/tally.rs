@@ -1,5 +1,6 @@
 //! What the rounds came to, and running many of them at once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -15,8 +16,8 @@ pub(crate) enum Round {
     Survived,
     /// It died, and the login is good.
     Kept,
-    /// It died between the provider's answer and the journal: what was issued then is lost to anybody.
-    NeverCame,
+    /// It died between the provider's answer and the journal: what was issued then is lost to anybody. What the journal held.
+    NeverCame(&'static str),
     /// A login was lost, or something was left behind.
     Lost(String),
 }
@@ -26,7 +27,8 @@ pub(crate) enum Round {
 pub(crate) struct Tally {
     pub(crate) survived: usize,
     pub(crate) kept: usize,
-    pub(crate) never_came: usize,
+    /// By what the journal held.
+    never_came: BTreeMap<&'static str, usize>,
     lost: Vec<String>,
 }
 
@@ -50,7 +52,7 @@ impl Tally {
             match round.unwrap() {
                 Round::Survived => tally.survived += 1,
                 Round::Kept => tally.kept += 1,
-                Round::NeverCame => tally.never_came += 1,
+                Round::NeverCame(held) => *tally.never_came.entry(held).or_default() += 1,
                 Round::Lost(why) => tally.lost.push(why),
             }
         }
@@ -59,9 +61,10 @@ impl Tally {
 
     /// Tells them, and fails if one was lost.
     pub(crate) fn report(&self, what: &str) {
-        let deaths = self.kept + self.never_came + self.lost.len();
+        let never_came: usize = self.never_came.values().sum();
+        let deaths = self.kept + never_came + self.lost.len();
         println!(
-            "{what}: {deaths} deaths, {} logins lost ({} died before the answer was safe, {} did not die)",
+            "{what}: {deaths} deaths, {} logins lost ({never_came} died before the answer was safe, their journals holding {:?}; {} did not die)",
             self.lost.len(),
             self.never_came,
             self.survived

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 use super::{
-    ANSWER, Answer, AnswerEnd, HEAD, IMAGE, LockMark, MAGIC, RAW_ANSWER, REQUEST, Request, WRITE_LOCK,
+    ANSWER, Answer, AnswerEnd, HEAD, IMAGE, LOCKS, LockMark, MAGIC, RAW_ANSWER, REQUEST, Request, WRITE_LOCK,
     checksum,
 };
 
@@ -14,12 +14,23 @@ pub(crate) fn encode_request(request: &Request) -> Zeroizing<Vec<u8>> {
     let mut payload = Vec::new();
     put_time(&mut payload, request.at);
     payload.extend_from_slice(&request.sent.0);
-    let marks: Vec<_> = request.locks.iter().filter_map(encode_mark).collect();
-    payload.extend_from_slice(&u32_of(marks.len()).to_le_bytes());
-    for mark in marks {
-        payload.extend_from_slice(&mark);
-    }
+    put_marks(&mut payload, &request.locks);
     frame(REQUEST, &payload)
+}
+
+/// The whole of a note of locks.
+pub(crate) fn encode_locks(locks: &[LockMark]) -> Zeroizing<Vec<u8>> {
+    let mut payload = Vec::new();
+    put_marks(&mut payload, locks);
+    frame(LOCKS, &payload)
+}
+
+fn put_marks(bytes: &mut Vec<u8>, locks: &[LockMark]) {
+    let marks: Vec<_> = locks.iter().filter_map(encode_mark).collect();
+    bytes.extend_from_slice(&u32_of(marks.len()).to_le_bytes());
+    for mark in marks {
+        bytes.extend_from_slice(&mark);
+    }
 }
 
 /// See [`encode_request`].
