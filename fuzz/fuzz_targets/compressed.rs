@@ -1,5 +1,7 @@
 //! What the targets that compress share: an input that says how it is written and compressed, and the pulling of a decoder.
 
+#![allow(dead_code, reason = "each target uses a part of it")]
+
 use std::io::Write;
 
 use flate2::Compression;

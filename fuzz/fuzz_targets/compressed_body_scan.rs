@@ -10,7 +10,8 @@ use libfuzzer_sys::fuzz_target;
 use trunkline_core::scan::{BodyScan, Wanted};
 use trunkline_decode::{DecodeError, Decoder};
 
-const WANTED: [Wanted; 3] = [Wanted::Top("model"), Wanted::Nested("metadata", "user_id"), Wanted::Value("stream")];
+const WANTED: [Wanted; 3] =
+    [Wanted::Top("model"), Wanted::Nested("metadata", "user_id"), Wanted::Value("stream")];
 
 fuzz_target!(|data: &[u8]| {
     let Some(input) = Input::new(data) else { return };

@@ -76,19 +76,6 @@ impl ErrorBody {
         }
     }
 
-    /// What the fields say that an event was read for; its reset is not among them.
-    pub fn of_fields(fields: &ErrorFields) -> Self {
-        let start = |field: &Option<String>| field.as_deref().map(|text| cut(text).to_owned());
-        Self {
-            kind: start(&fields.kind),
-            code: start(&fields.code),
-            details_code: start(&fields.details_code),
-            message: start(&fields.message),
-            resets_at: None,
-            resets_in_seconds: None,
-        }
-    }
-
     fn of(error: &Object<'_>) -> Self {
         let string = |name| error.string(name).map(|text| cut(&text).to_owned());
         let scalar = |name| match error.scalar(name) {

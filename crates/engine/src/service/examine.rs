@@ -146,7 +146,7 @@ async fn beginning(
         answer.is_stream = match (first.beginning(), stop) {
             (Beginning::NoStream, _) => false,
             // Nothing has come that tells what it is, or it cannot be read: it is what was asked for.
-            _ if !first.is_stream() => asks_stream(&to).await,
+            _ if !first.is_stream() => asks_stream(&to, stop).await,
             _ => true,
         };
         if !answer.is_stream {
@@ -181,10 +181,10 @@ async fn beginning(
     }
 }
 
-/// Whether the request asks for a stream, as far as that can be told; in doubt it does not, since nearly all answers that are
-/// streams say so themselves.
-async fn asks_stream(to: &AnswerTo<'_>) -> bool {
-    to.accepts_stream || to.upload.asks_stream().await == Some(true)
+/// Whether the request asks for a stream. In doubt it does, where more of its answer is still to come: what tells of an account's
+/// limits may be in it. One that has ended already is no less an answer for being empty.
+async fn asks_stream(to: &AnswerTo<'_>, stop: Stop) -> bool {
+    to.accepts_stream || to.upload.asks_stream().await.unwrap_or(stop == Stop::GaveUp)
 }
 
 /// The headers of an answer with those of an event in their place; `None` if the event has none.
