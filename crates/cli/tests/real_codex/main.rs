@@ -9,4 +9,6 @@ mod client;
 #[cfg(test)]
 mod conversation;
 #[cfg(test)]
+mod dead_account;
+#[cfg(test)]
 mod setup;
