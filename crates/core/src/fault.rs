@@ -10,6 +10,8 @@ use http::StatusCode;
 pub enum FaultKind {
     /// The request cannot be understood, or asks for what is not allowed to anybody.
     InvalidRequest,
+    /// Where the request ends, or whom it is for, is a matter of opinion: nothing behind it on its connection means anything.
+    Framing,
     /// No token, or one that no user has.
     Authentication,
     /// The user is known and may not do this.
@@ -44,8 +46,9 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind there is.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::InvalidRequest,
+        Self::Framing,
         Self::Authentication,
         Self::Permission,
         Self::NotFound,
@@ -58,13 +61,14 @@ impl FaultKind {
         Self::Unavailable,
         Self::Overloaded,
         Self::UpstreamConnection,
+        Self::UpstreamAnswer,
         Self::UpstreamTimeout,
     ];
 
     /// The HTTP status of the answer, where the provider's client does not need another.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::InvalidRequest | Self::ModelDenied => StatusCode::BAD_REQUEST,
+            Self::InvalidRequest | Self::Framing | Self::ModelDenied => StatusCode::BAD_REQUEST,
             Self::Authentication => StatusCode::UNAUTHORIZED,
             Self::Permission => StatusCode::FORBIDDEN,
             Self::NotFound | Self::ModelNotServed => StatusCode::NOT_FOUND,
@@ -90,6 +94,7 @@ impl FaultKind {
     pub fn label(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
+            Self::Framing => "framing",
             Self::Authentication => "authentication",
             Self::Permission => "permission",
             Self::NotFound => "not_found",

@@ -289,7 +289,12 @@ impl Service {
                 // Large, and rare.
                 return Box::pin(self.open_socket(&parts, call, upgrade, address, under, guard)).await;
             }
-            Err(fault) => return self.refuse(&fault, under, guard),
+            Err(fault) => {
+                if fault.kind == FaultKind::Framing {
+                    rest.refuse();
+                }
+                return self.refuse(&fault, under, guard);
+            }
         };
         let authed = match self.authenticate(&parts.headers, accepted, address).await {
             Ok(authed) => authed,
@@ -463,6 +468,9 @@ impl Service {
         }
         guard.connection().on_given(1);
         let mut relay = Relay::new(answer, credential, upload, self.settings.idle, record, guard);
+        if !passthrough {
+            relay.hide_limits(self.provider);
+        }
         if let Some(kind) = limit_event {
             relay.cut_limit_events(kind, self.provider);
         }
