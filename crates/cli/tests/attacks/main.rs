@@ -16,6 +16,14 @@ mod bomb;
 #[cfg(test)]
 mod flood;
 #[cfg(test)]
+mod hosts;
+#[cfg(test)]
+mod paths;
+#[cfg(test)]
 mod slow;
 #[cfg(test)]
+mod smuggling;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod target;

@@ -249,7 +249,7 @@ async fn a_session_is_known_by_every_name_that_clients_give_it() {
     let mut config = pool.config();
     config["services"][0]["credentials"][2]["strategy"] = json!("round_robin");
     config["services"][0]["credentials"][2]["type"] = json!("balancer");
-    let running = crate::support::trunkline().config(&config).start().await.unwrap();
+    let running = trunkline().config(&config).start().await.unwrap();
     let ways: [(&str, Way); 6] = [
         ("session-id", Box::new(|id| turn(body()).header("session-id", id).header("session_id", "another"))),
         (
