@@ -12,8 +12,12 @@ pub enum FaultKind {
     InvalidRequest,
     /// No token, or one that no user has.
     Authentication,
+    /// The user is known, and is switched off or has expired.
+    UserInactive,
     /// The user is known and may not do this.
     Permission,
+    /// A web page asks, of another origin than ours.
+    WebPage,
     /// There is no such path.
     NotFound,
     /// A model that the user may not use. It is 400, since a 404 is asked again by both clients and its text is replaced by
@@ -44,10 +48,12 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind there is.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::InvalidRequest,
         Self::Authentication,
+        Self::UserInactive,
         Self::Permission,
+        Self::WebPage,
         Self::NotFound,
         Self::ModelDenied,
         Self::ModelNotServed,
@@ -58,6 +64,7 @@ impl FaultKind {
         Self::Unavailable,
         Self::Overloaded,
         Self::UpstreamConnection,
+        Self::UpstreamAnswer,
         Self::UpstreamTimeout,
     ];
 
@@ -65,8 +72,8 @@ impl FaultKind {
     pub fn status(self) -> StatusCode {
         match self {
             Self::InvalidRequest | Self::ModelDenied => StatusCode::BAD_REQUEST,
-            Self::Authentication => StatusCode::UNAUTHORIZED,
-            Self::Permission => StatusCode::FORBIDDEN,
+            Self::Authentication | Self::UserInactive => StatusCode::UNAUTHORIZED,
+            Self::Permission | Self::WebPage => StatusCode::FORBIDDEN,
             Self::NotFound | Self::ModelNotServed => StatusCode::NOT_FOUND,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -91,7 +98,9 @@ impl FaultKind {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::Authentication => "authentication",
+            Self::UserInactive => "user_inactive",
             Self::Permission => "permission",
+            Self::WebPage => "web_page",
             Self::NotFound => "not_found",
             Self::ModelDenied => "model_denied",
             Self::ModelNotServed => "model_not_served",

@@ -5,19 +5,22 @@
 //! a client's socket may be dropped to make it come back. Whoever relays keeps the bytes and does what these say.
 
 mod drops;
+mod health;
 mod shown;
 mod turns;
 
 use std::fmt::Debug;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::failure::ErrorFields;
+use crate::fault::FaultKind;
 use crate::limits::View;
 use crate::provider::OwnAnswer;
 use crate::secret::Secret;
 
 pub use drops::{Drops, MAX_DROPS, PER};
+pub use health::{SETTLING, SocketHealth};
 pub use shown::ShownLimits;
 pub use turns::{
     AfterFailure, Boundary, Close, IDLE_BETWEEN_TURNS, LimitEvents, Message, OnCreate, Options, PING_EVERY,
@@ -90,6 +93,17 @@ pub enum UpstreamEvent {
 pub trait SocketFacts: Debug + Send + Sync + 'static {
     /// Sets what an upgrade must carry and the client left out.
     fn complete_upgrade(&self, headers: &mut HeaderMap);
+
+    /// The status by which a request for a WebSocket is refused by us: one at which the client ends, or takes to HTTP, at
+    /// once, where another would have it ask for the WebSocket again and again.
+    fn refusal_status(&self, kind: FaultKind) -> StatusCode;
+
+    /// Whether the provider's refusal of a WebSocket with this status is the client's to see: it ends at it at once. Any other
+    /// says that there is no WebSocket to be had now, and the client is sent to HTTP.
+    fn passes_refusal(&self, status: StatusCode) -> bool;
+
+    /// Bounds the size of a message that an upgrade's answer promises to take: the provider's, and at most `most` bytes.
+    fn bound_messages(&self, headers: &mut HeaderMap, most: usize);
 
     /// What a client's message is.
     fn read_client(&self, message: &[u8]) -> ClientMessage;

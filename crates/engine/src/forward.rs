@@ -22,7 +22,7 @@ use crate::client_connection::ClientConnection;
 use crate::client_headers::ClientHeaders;
 use crate::credential::{Credential, Held};
 use crate::decode::DecodeError;
-use crate::handshake::Handshake;
+use crate::handshake::{Handshake, check_change};
 use crate::memory_budget::Reservation;
 use crate::received_body::ReceivedBody;
 use crate::upload::{Upload, UploadError, Waiting};
@@ -234,9 +234,7 @@ pub(crate) async fn forward(
     let answer = pin!(exchange(connection, request));
     match within_time(upload, answer).await {
         Ok(Ok((response, source))) => {
-            if let Some(handshake) = &handshake
-                && let Err(why) = handshake.check(&response)
-            {
+            if let Err(why) = check_change(handshake.as_ref(), &response) {
                 return Err(Unanswered::Lost { how: LostBy::OtherProtocol, detail: why.to_owned() });
             }
             let (upstream, at) = (Arc::clone(upstream), SystemTime::now());

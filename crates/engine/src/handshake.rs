@@ -73,6 +73,15 @@ fn is_listed(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(token))
 }
 
+/// Says on a 426 what the client is to change to (RFC 9110, 15.5.22; RFC 6455, 4.4). HTTP/2 has no `Upgrade`.
+pub(crate) fn offer(headers: &mut HeaderMap, is_http2: bool) {
+    headers.insert(VERSION, THIRTEEN);
+    if !is_http2 {
+        headers.insert(UPGRADE, WEBSOCKET);
+        headers.insert(CONNECTION, TO_UPGRADE);
+    }
+}
+
 /// Copies of headers without those of a handshake, which keep nothing of the head alive that they came in.
 pub(crate) fn without_own(headers: &HeaderMap) -> HeaderMap {
     let mut out = HeaderMap::with_capacity(headers.len());
@@ -105,11 +114,8 @@ impl Handshake {
         Self { key }
     }
 
-    /// Whether an answer that changes the protocol (101) is the one to this request.
-    pub(crate) fn check<B>(&self, response: &Response<B>) -> Result<(), &'static str> {
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(());
-        }
+    /// Whether an answer that changes the protocol is the one to this request.
+    fn check<B>(&self, response: &Response<B>) -> Result<(), &'static str> {
         let headers = response.headers();
         let accept = headers.get(ACCEPT).map(HeaderValue::as_bytes);
         if !is_listed(headers, &UPGRADE, "websocket") || !is_listed(headers, &CONNECTION, "upgrade") {
@@ -122,5 +128,20 @@ impl Handshake {
             return Err("the provider granted what was not asked for on the WebSocket");
         }
         Ok(())
+    }
+}
+
+/// Whether an answer may change the protocol (101), if it does: only to what was asked for. Whatever comes behind one that
+/// nobody asked for is no answer, and its connection is of no more use.
+pub(crate) fn check_change<B>(
+    handshake: Option<&Handshake>,
+    response: &Response<B>,
+) -> Result<(), &'static str> {
+    match (response.status(), handshake) {
+        (StatusCode::SWITCHING_PROTOCOLS, Some(handshake)) => handshake.check(response),
+        (StatusCode::SWITCHING_PROTOCOLS, None) => {
+            Err("the provider changed to another protocol (101), which nobody asked for")
+        }
+        _ => Ok(()),
     }
 }

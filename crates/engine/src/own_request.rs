@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use trunkline_decode::{ContentCoding, DecodeError, Decoder};
 
+use crate::handshake::check_change;
 use crate::received_body::{BodyError, ReceivedBody};
 use crate::upload::Upload;
 use crate::upstream::{Connection, NoAnswer, Source, Upstream, dial, exchange};
@@ -181,6 +182,7 @@ pub(crate) async fn send_over(
         let told = error.to_string();
         if error.how == NoAnswer::NotSent { OwnError::NotSent(told) } else { OwnError::NoAnswer(told) }
     })?;
+    check_change(None, &response).map_err(|why| OwnError::NoAnswer(why.to_owned()))?;
     reached(Stage::Head);
     let (head, incoming) = response.into_parts();
     let mut collect = Collect { incoming, source, taken: Vec::new() };

@@ -291,7 +291,17 @@ impl Service {
                 // Large, and rare.
                 return Box::pin(self.open_socket(&parts, call, upgrade, address, under, guard)).await;
             }
-            Err(fault) => return self.refuse(&fault, under, guard),
+            Err(fault) => {
+                // What a browser asks for a page is refused as operations.md has it.
+                let facts = self
+                    .provider
+                    .sockets()
+                    .filter(|_| fault.kind != FaultKind::WebPage && accept::asks_for_websocket(&parts));
+                return match facts {
+                    Some(facts) => self.refuse_socket(facts, &fault, under, guard),
+                    None => self.refuse(&fault, under, guard),
+                };
+            }
         };
         let authed = match self.authenticate(&parts.headers, accepted, address).await {
             Ok(authed) => authed,
@@ -396,6 +406,11 @@ impl Service {
             }
             Ended::NoCandidate(none) => self.refuse_for(&none, &asked, under, guard),
             Ended::Fault(fault) => self.refuse(&fault, under, guard),
+            // What was asked for is none.
+            Ended::Opened(..) => {
+                let message = "the provider opened a WebSocket that nobody asked for";
+                self.refuse(&Fault::new(FaultKind::UpstreamConnection, message), under, guard)
+            }
         };
         own::set_explanation(response.headers_mut(), explanation.as_deref());
         response

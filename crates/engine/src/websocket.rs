@@ -23,7 +23,7 @@ use tokio_util::io::poll_read_buf;
 use self::reader::{Item, Reader};
 use self::writer::Writer;
 
-pub(crate) use self::reader::Violation;
+pub(crate) use self::reader::{NO_CODE, Violation};
 
 /// Longest message, its fragments joined, in bytes (codex.md, *WebSocket*).
 pub(crate) const MAX_MESSAGE: usize = 128 * 1024 * 1024;
@@ -81,6 +81,16 @@ pub(crate) enum Incoming {
     Lost,
 }
 
+impl Incoming {
+    /// Whether nothing more comes behind it.
+    pub(crate) fn is_end(&self) -> bool {
+        match self {
+            Self::Message(_) | Self::Ping | Self::Pong => false,
+            Self::Close(_) | Self::Broken(_) | Self::Lost => true,
+        }
+    }
+}
+
 /// One end.
 #[derive(Debug)]
 pub(crate) struct WebSocket<T> {
@@ -89,6 +99,8 @@ pub(crate) struct WebSocket<T> {
     writer: Writer,
     /// The ping that is to be answered once there is room: of several, the last, which is enough (RFC 6455, 5.5.3).
     unanswered: Option<Bytes>,
+    /// What came while it was only looked whether anything comes.
+    ahead: Option<Incoming>,
     heard_close: bool,
     sent_close: bool,
     is_lost: bool,
@@ -102,6 +114,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
             reader: Reader::new(role, read),
             writer: Writer::new(role),
             unanswered: None,
+            ahead: None,
             heard_close: false,
             sent_close: false,
             is_lost: false,
@@ -143,6 +156,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     /// and the close of one that takes no more would not be heard. Behind a close there is only the end of the connection;
     /// behind that, nothing ever.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Incoming> {
+        match self.ahead.take() {
+            Some(incoming) => Poll::Ready(incoming),
+            None => self.poll_read_next(context),
+        }
+    }
+
+    /// Waits until something comes, and leaves it to [`WebSocket::poll_next`]. Whether the connection stands behind it.
+    pub(crate) fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        if self.ahead.is_none() {
+            self.ahead = Some(ready!(self.poll_read_next(context)));
+        }
+        Poll::Ready(self.ahead.as_ref().is_some_and(|incoming| !incoming.is_end()))
+    }
+
+    fn poll_read_next(&mut self, context: &mut Context<'_>) -> Poll<Incoming> {
         if self.is_lost {
             return Poll::Pending;
         }

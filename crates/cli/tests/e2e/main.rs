@@ -124,4 +124,6 @@ mod throttled;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod unasked_101;
+#[cfg(test)]
 mod upload;

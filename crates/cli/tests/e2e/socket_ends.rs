@@ -7,7 +7,7 @@ use trunkline_testkit::Signal;
 use trunkline_testkit::client::Ended;
 use trunkline_testkit::codex::{LimitEvents, Limits, TurnScript};
 use trunkline_testkit::upstream::Cut;
-use trunkline_testkit::websocket::{Frame, Link, Message};
+use trunkline_testkit::websocket::{Frame, Link, Message, accept};
 
 use crate::pool::status_of;
 use crate::support::socket::{Set, ask, create, good_turn, is_restarted, next, turn};
@@ -116,7 +116,9 @@ async fn a_session_that_is_sent_elsewhere_ends_its_socket() {
 #[tokio::test]
 async fn closes_and_cuts_are_passed_on_as_they_were() {
     let set = Set::new(&["a"]).await;
-    for (code, reason) in [(1000, "bye"), (1011, "oops"), (4000, "own")] {
+    for (code, reason) in
+        [(1000, "bye"), (1003, ""), (1011, "oops"), (1013, "later"), (1014, "gateway"), (4000, "own")]
+    {
         let mut link = set.open("s").await;
         set.api.next_turn("a", TurnScript::new().close(code, reason));
         ask(&mut link, &create()).await;
@@ -129,6 +131,39 @@ async fn closes_and_cuts_are_passed_on_as_they_were() {
         ask(&mut link, &create()).await;
         assert_eq!(next(&mut link).await["delta"], "x");
         assert!(matches!(link.message().await.unwrap(), Message::End(Ended::Complete | Ended::Reset)));
+    }
+}
+
+/// What may not stand on the wire becomes 1011 on the other side, and its sender is told that it broke the rules.
+#[tokio::test]
+async fn closes_of_no_code_become_1011() {
+    for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000] {
+        let (told, mut heard) = tokio::sync::mpsc::channel(2);
+        let set = Set::with_sockets(&["a"], move |request| {
+            let told = told.clone();
+            Some(accept(request).converse(move |mut link: Link| {
+                let told = told.clone();
+                async move {
+                    if link.message().await.is_ok_and(|message| message == Message::Text("close".into())) {
+                        link.send(Frame::close(code, "why")).await.unwrap();
+                    }
+                    let _ = told.send(link.message().await.unwrap()).await;
+                }
+            }))
+        })
+        .await;
+        let mut link = set.open("s").await;
+        link.send_text("close").await.unwrap();
+        assert!(matches!(link.message().await.unwrap(), Message::Close(Some((1011, _)))), "{code}");
+        let reply = trunkline_testkit::bounded("a close", heard.recv()).await.unwrap().unwrap();
+        assert!(matches!(reply, Message::Close(Some((1002, _)))), "{code}: {reply:?}");
+        // The other way round.
+        let mut link = set.open("s").await;
+        link.send_text("go on").await.unwrap();
+        link.send(Frame::close(code, "why")).await.unwrap();
+        assert!(matches!(link.message().await.unwrap(), Message::Close(Some((1002, _)))), "{code}");
+        let told = trunkline_testkit::bounded("a close", heard.recv()).await.unwrap().unwrap();
+        assert!(matches!(told, Message::Close(Some((1011, _)))), "{code}: {told:?}");
     }
 }
 

@@ -64,7 +64,7 @@ async fn refusals_are_answers() {
     set.api.next_upgrade("a", error(404, "invalid_request_error", None, "scripted"));
     assert!(client.socket(&request).await.unwrap_err().to_string().contains("426"));
     let nobody = Request::get(RESPONSES).header("sec-websocket-version", "13");
-    assert!(client.socket(&nobody).await.unwrap_err().to_string().contains("401"));
+    assert!(client.socket(&nobody).await.unwrap_err().to_string().contains("400"));
 }
 
 #[tokio::test]

@@ -61,8 +61,10 @@ async fn messages_and_ends_come_through_as_they_were() {
             };
             // That the account is at its limit is told as it is for the whole pool.
             let as_of_pool = |messages: Vec<Value>| -> Vec<Value> {
-                let is_limit =
-                    |one: &Value| one["status"] == 429 && one["error"]["type"] == "usage_limit_reached";
+                let is_limit = |one: &Value| {
+                    (one["status"] == 429 || one["status_code"] == 429)
+                        && one["error"]["type"] == "usage_limit_reached"
+                };
                 messages.into_iter().map(|one| if is_limit(&one) { json!("limited") } else { one }).collect()
             };
             assert_eq!(as_of_pool(at_client.messages), as_of_pool(of(false)), "{run}");
@@ -104,7 +106,7 @@ async fn refusals_come_through_as_they_were_or_as_the_client_needs_them() {
             seen.insert(status);
             match status {
                 // Another status than 426 costs the client seconds before it goes on over HTTP.
-                404 | 426 => drop(codex_refusal(&response, 426, "invalid_request_error")),
+                401 | 404 | 426 | 503 => drop(codex_refusal(&response, 426, "invalid_request_error")),
                 429 => {
                     let error = codex_refusal(&response, 429, "usage_limit_reached");
                     assert!(error["resets_at"].is_u64(), "{run}: {error}");

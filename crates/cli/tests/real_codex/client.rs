@@ -1,7 +1,7 @@
 //! The client as a process.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::process::{Child, Command};
@@ -24,6 +24,8 @@ pub(crate) struct Run {
     pub(crate) events: Vec<Value>,
     /// Everything, as it was written.
     pub(crate) all: String,
+    /// How long it took, its start included.
+    pub(crate) took: Duration,
 }
 
 impl Codex {
@@ -65,11 +67,14 @@ impl Codex {
 
     /// Runs it to its end.
     pub(crate) async fn run(&self, args: &[&str]) -> Run {
-        self.end(self.start(args)).await
+        let began = Instant::now();
+        let run = self.end(self.start(args)).await;
+        Run { took: began.elapsed(), ..run }
     }
 
     /// Waits for its end.
     pub(crate) async fn end(&self, child: Child) -> Run {
+        let began = Instant::now();
         let output = tokio::time::timeout(LIMIT, child.wait_with_output())
             .await
             .unwrap_or_else(|_| panic!("the client did not end within {LIMIT:?}"))
@@ -79,6 +84,7 @@ impl Codex {
             success: output.status.success(),
             events: stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect(),
             all: stdout + &String::from_utf8_lossy(&output.stderr),
+            took: began.elapsed(),
         }
     }
 }
@@ -99,6 +105,16 @@ impl Run {
             event["type"] == "error" || event["type"] == "turn.failed" || event["item"]["type"] == "error"
         };
         self.events.iter().filter(is_error).map(Value::to_string).collect()
+    }
+
+    /// That it failed at once, with one message that holds these words: as an error, and as the end of the turn by it. Of tries
+    /// before that, all but the first on a WebSocket would have been told.
+    pub(crate) fn assert_fails_at_once(&self, words: &str) {
+        assert!(!self.success, "{self:?}");
+        let errors = self.errors();
+        assert_eq!(errors.len(), 2, "{errors:#?}");
+        assert!(errors.iter().all(|error| error.contains(words)), "{words}: {errors:#?}");
+        println!("told within {:?}: {}", self.took, errors[0]);
     }
 
     /// That it answered with these words, and complained of nothing.

@@ -11,4 +11,6 @@ mod compressed;
 #[cfg(test)]
 mod conversation;
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod setup;

@@ -7,6 +7,8 @@ use trunkline_server::control;
 use trunkline_testkit::canary::{Canary, find_leaks};
 use trunkline_testkit::codex::{Account, CodexApi};
 use trunkline_testkit::ports::free_port;
+use trunkline_testkit::upstream::Behaviour;
+use trunkline_testkit::websocket::is_upgrade;
 use trunkline_testkit::{TempDir, Trunkline, Upstream, bounded};
 
 /// The pause between two looks at the status.
@@ -20,6 +22,10 @@ pub(crate) struct Setup {
     user: Canary,
     secrets: Vec<Canary>,
     credentials: Vec<Value>,
+    /// What the user has besides name, token and pool.
+    pub(crate) user_options: Value,
+    /// The names of users of whom there is no client.
+    pub(crate) other_users: Vec<String>,
 }
 
 impl Setup {
@@ -61,11 +67,49 @@ impl Setup {
         let upstream = Upstream::start(api.clone()).await.expect("the scripted API");
         let user = Canary::new("user");
         secrets.push(user.clone());
-        Self { api, upstream, home, user, secrets, credentials }
+        Self {
+            api,
+            upstream,
+            home,
+            user,
+            secrets,
+            credentials,
+            user_options: json!({}),
+            other_users: Vec::new(),
+        }
+    }
+
+    /// Puts something else in the place of the API, which may ask it.
+    pub(crate) async fn serve_by(&mut self, behaviour: impl Behaviour) {
+        self.upstream = Upstream::start(behaviour).await.expect("a port");
+    }
+
+    /// Sets what every credential has besides what it is.
+    pub(crate) fn restrict_credentials(&mut self, option: &str, value: &Value) {
+        for credential in self.credentials.iter_mut().filter(|one| one.get("credentials").is_none()) {
+            credential[option] = value.clone();
+        }
+    }
+
+    /// Has an instance on a port of its own read the configuration as it is now, and waits until it counts.
+    pub(crate) async fn reconfigure(&self, instance: &Trunkline) {
+        instance.home().write("trunkline.json", self.config(0).to_string()).expect("a configuration");
+        instance.signal("HUP").await.expect("a signal");
+        instance.stderr_line(|line| line.contains("configuration reloaded")).await.expect("a line");
     }
 
     fn config(&self, port: u16) -> Value {
         let url = self.upstream.url();
+        let mut user = json!({ "name": "alice", "token": self.user.token(), "credential": "pool" });
+        for (name, value) in self.user_options.as_object().into_iter().flatten() {
+            user[name] = value.clone();
+        }
+        let mut users = vec![user];
+        users.extend(
+            self.other_users.iter().map(
+                |name| json!({ "name": name, "token": format!("token-of-{name}"), "credential": "pool" }),
+            ),
+        );
         json!({
             "log": { "level": "debug" },
             "data_directory": self.home.join("data"),
@@ -79,7 +123,7 @@ impl Setup {
                     "token_url": format!("{url}/oauth/token"),
                     "openai_url": url,
                 },
-                "users": [{ "name": "alice", "token": self.user.token(), "credential": "pool" }],
+                "users": users,
                 "credentials": self.credentials,
             }],
         })
@@ -117,9 +161,24 @@ impl Setup {
     pub(crate) async fn client_lines(&self, instance: &Trunkline) -> String {
         let port = instance.addr().expect("an address").port();
         let builder = Trunkline::builder(env!("CARGO_BIN_EXE_trunkline"));
-        let output = builder.args(["env", "codex"]).config(&self.config(port)).run().await.expect("it runs");
+        let output = builder
+            .args(["env", "codex", "--user", "alice"])
+            .config(&self.config(port))
+            .run()
+            .await
+            .expect("it runs");
         assert!(output.status.success(), "{output:?}");
         output.stdout.join("\n")
+    }
+
+    /// The same with a token that nobody has.
+    pub(crate) async fn client_lines_with_wrong_token(&self, instance: &Trunkline) -> String {
+        self.client_lines(instance).await.replace(self.user.token(), "nobodys-token")
+    }
+
+    /// How often the provider was asked for a WebSocket.
+    pub(crate) fn upgrades(&self) -> usize {
+        self.upstream.requests().iter().filter(|request| is_upgrade(request)).count()
     }
 
     /// How often each account was asked for a turn.

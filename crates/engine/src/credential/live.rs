@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -16,6 +16,7 @@ use trunkline_core::login::{LoginKind, Plan};
 use trunkline_core::provider::{PreparedAuthorization, Provider};
 use trunkline_core::secret::TokenDigest;
 use trunkline_core::selection::{Fact, Scope};
+use trunkline_core::socket::SocketHealth;
 
 use super::current::Current;
 use super::keeper::{Keeper, Refused};
@@ -66,6 +67,8 @@ pub struct LiveCredential {
     last_headers_at: AtomicU64,
     /// Changes when requests that wait for a head are to go elsewhere.
     pub(super) interrupted: watch::Sender<u64>,
+    /// What became of its last WebSockets. It is none of the keeper's, since nothing but opening another one depends on it.
+    sockets: Mutex<SocketHealth>,
     file_changed: Arc<Notify>,
     ways_changed: Arc<Notify>,
     /// Until it is started.
@@ -137,6 +140,7 @@ impl LiveCredential {
             last_headers: AtomicU64::new(0),
             last_headers_at: AtomicU64::new(0),
             interrupted: watch::Sender::new(0),
+            sockets: Mutex::default(),
             file_changed,
             ways_changed,
             keeper: Mutex::new(Some(keeper)),
@@ -160,6 +164,12 @@ impl LiveCredential {
     /// What is under way on it.
     pub fn activity(&self) -> &Arc<Activity> {
         &self.activity
+    }
+
+    /// What became of its last WebSockets.
+    pub(crate) fn sockets(&self) -> MutexGuard<'_, SocketHealth> {
+        // Nothing in it can panic half way.
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What became of its state.

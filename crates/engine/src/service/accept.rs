@@ -77,7 +77,7 @@ impl Service {
         }
         let check_host = self.settings.tokens.is_empty();
         web_guard::check(&parts.headers, authority, self.settings.server_name.as_deref(), check_host)
-            .map_err(|foreign| Fault::new(FaultKind::Permission, foreign.to_string()))?;
+            .map_err(|foreign| Fault::new(FaultKind::WebPage, foreign.to_string()))?;
 
         let path = target::normal_path(parts.uri.path()).map_err(|bad| invalid(bad.to_string()))?;
         let whole = &path;
@@ -163,7 +163,7 @@ impl Service {
 }
 
 /// Whether the request asks for a WebSocket: by `Upgrade` (RFC 6455), or over HTTP/2 by an extended CONNECT (RFC 8441).
-fn asks_for_websocket(parts: &Parts) -> bool {
+pub(super) fn asks_for_websocket(parts: &Parts) -> bool {
     if parts.method == http::Method::CONNECT {
         return parts
             .extensions

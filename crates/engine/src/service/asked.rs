@@ -160,13 +160,13 @@ impl Service {
         if glob::admits(user.map_or(&[][..], |user| &user.models), &model) {
             return Ok(model);
         }
-        let shown: String = model.chars().take(100).collect();
-        Err(Fault::new(FaultKind::ModelDenied, denied(&shown, user)))
+        Err(model_denied(&model, user))
     }
 }
 
 /// The refusal of a model that a user may not use, with those that the user may.
-fn denied(model: &str, user: Option<&User>) -> String {
+pub(super) fn model_denied(model: &str, user: Option<&User>) -> Fault {
+    let model: String = model.chars().take(100).collect();
     let mut text = format!("model: {model} is not available to ");
     text.push_str(user.map_or("this user", |user| &user.name));
     let models = user.map_or(&[][..], |user| &user.models);
@@ -178,7 +178,7 @@ fn denied(model: &str, user: Option<&User>) -> String {
             text.push_str(", …");
         }
     }
-    text
+    Fault::new(FaultKind::ModelDenied, text)
 }
 
 /// Whether a request with these headers accepts a stream of events.

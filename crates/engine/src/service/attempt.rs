@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use trunkline_core::auth_recovery::Tries as AuthTries;
 use trunkline_core::availability::Availability;
 use trunkline_core::capacity_wait::wait_until;
@@ -22,6 +22,7 @@ use super::Service;
 use super::asked::Asked;
 use super::examine::{AnswerTo, Examined, examine};
 use super::failed::{Failed, What};
+use super::socket::opened::{Opened, open};
 use crate::client_connection::RequestGuard;
 use crate::credential::{Credential, Held, Told};
 use crate::failovers::Failover;
@@ -61,6 +62,8 @@ pub(super) struct Tries {
 pub(super) enum Ended {
     /// With an answer for the client.
     Answered(Answer, Arc<Credential>),
+    /// With the WebSocket that was asked for.
+    Opened(Box<Opened>, Arc<Credential>),
     /// With nothing that could be used.
     NoCandidate(NoCandidate),
     /// With an answer of ours.
@@ -70,6 +73,7 @@ pub(super) enum Ended {
 /// How a try came out.
 enum Came {
     Fine(Answer),
+    Opened(Box<Opened>),
     Failed(Failed),
     Interrupted,
     /// A WebSocket was asked for where there is none.
@@ -167,8 +171,18 @@ impl Service {
             tries.token = Some(held.token);
             let next = match self.try_once(request, &credential, &held, tries, guard, fresh).await {
                 Came::Fine(answer) => {
-                    self.on_passed_on(request.asked, tries, &answer, &credential);
+                    self.on_answer_passed_on(request.asked, tries, &answer, &credential);
                     return Ended::Answered(answer, credential);
+                }
+                Came::Opened(opened) => {
+                    let status = StatusCode::SWITCHING_PROTOCOLS;
+                    self.on_passed_on(
+                        request.asked,
+                        tries,
+                        (status, &opened.headers, opened.at),
+                        &credential,
+                    );
+                    return Ended::Opened(opened, credential);
                 }
                 Came::Fault(fault) => return Ended::Fault(fault),
                 Came::NoSocket => {
@@ -195,7 +209,7 @@ impl Service {
                 Next::Wait => {}
                 Next::Ended(ended) => {
                     if let Ended::Answered(answer, credential) = &*ended {
-                        self.on_passed_on(request.asked, tries, answer, credential);
+                        self.on_answer_passed_on(request.asked, tries, answer, credential);
                     }
                     return *ended;
                 }
@@ -243,7 +257,9 @@ impl Service {
         };
         if request.outgoing.socket.is_some() {
             match answer.response.status() {
-                StatusCode::SWITCHING_PROTOCOLS => return Came::Fine(answer),
+                StatusCode::SWITCHING_PROTOCOLS => {
+                    return Box::pin(open(answer, credential)).await.map_or(Came::NoSocket, Came::Opened);
+                }
                 status if is_without_sockets(status) => return Came::NoSocket,
                 _ => {}
             }
@@ -336,22 +352,39 @@ impl Service {
         });
     }
 
-    /// An answer goes to the client: what that says of the credentials, and of the session's binding.
-    fn on_passed_on(&self, asked: &Asked, tries: &Tries, answer: &Answer, credential: &Arc<Credential>) {
-        let status = answer.response.status();
+    fn on_answer_passed_on(
+        &self,
+        asked: &Asked,
+        tries: &Tries,
+        answer: &Answer,
+        credential: &Arc<Credential>,
+    ) {
+        let head = (answer.response.status(), answer.response.headers(), answer.at);
+        self.on_passed_on(asked, tries, head, credential);
+    }
+
+    /// An answer goes to the client: what that says of the credentials, and of the session's binding. `head`: its status and
+    /// headers, and when they came.
+    fn on_passed_on(
+        &self,
+        asked: &Asked,
+        tries: &Tries,
+        head: (StatusCode, &HeaderMap, SystemTime),
+        credential: &Arc<Credential>,
+    ) {
+        let (status, headers, now) = head;
         if let Some(name) = self.provider.credential_state()
-            && let Some(state) = answer.response.headers().get(name)
+            && let Some(state) = headers.get(name)
         {
             self.live.issued_states().note(state.as_bytes(), credential.id());
         }
-        let now = answer.at;
         let is_free = asked.quota == Quota::Nothing;
         if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
             // What takes nothing may work where the rest does not.
             if !is_free {
                 credential.live().on_answered(true);
             }
-            credential.live().on_headers(self.provider, status, answer.response.headers(), now);
+            credential.live().on_headers(self.provider, status, headers, now);
             for suspect in tries.suspects.iter().filter(|suspect| suspect.id() != credential.id()) {
                 suspect.live().tell(Told::Disabled);
             }

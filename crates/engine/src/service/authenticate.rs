@@ -36,11 +36,11 @@ impl Service {
             return Err(self.refuse_token(presented.is_some(), address).await);
         };
         if user.disabled {
-            return Err(Fault::new(FaultKind::Authentication, format!("user {} is disabled", user.name)));
+            return Err(Fault::new(FaultKind::UserInactive, format!("user {} is disabled", user.name)));
         }
         if user.expires.is_some_and(|expires| expires <= SystemTime::now()) {
             return Err(Fault::new(
-                FaultKind::Authentication,
+                FaultKind::UserInactive,
                 format!("the token of user {} has expired", user.name),
             ));
         }

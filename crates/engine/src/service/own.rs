@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use trunkline_core::availability::BlockReason;
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::final_answer::{RefusedFor, refuse};
@@ -13,11 +13,13 @@ use trunkline_core::limits::provider::answer_headers;
 use trunkline_core::provider::OwnAnswer;
 use trunkline_core::request_id;
 use trunkline_core::selection::{Fact, NoCandidate};
+use trunkline_core::socket::SocketFacts;
 
 use super::asked::{Asked, EXPLAIN};
 use super::show::Headers;
 use super::{Service, Under};
 use crate::client_connection::RequestGuard;
+use crate::handshake;
 use crate::record::Outcome;
 use crate::relay::ResponseBody;
 
@@ -28,22 +30,42 @@ const REQUEST_ID: HeaderName = HeaderName::from_static(request_id::RESPONSE_HEAD
 pub(super) struct Refusal {
     pub(super) answer: OwnAnswer,
     pub(super) headers: Headers,
+    /// What the client is told.
+    pub(super) message: String,
     /// What the log says.
     pub(super) detail: String,
 }
 
 impl Service {
-    pub(super) fn refuse(
+    pub(super) fn refuse(&self, fault: &Fault, under: Under, guard: RequestGuard) -> Response<ResponseBody> {
+        let own = self.provider.error(fault, &under.id);
+        Self::refuse_with(own, fault, under, guard)
+    }
+
+    /// Refuses a request for a WebSocket by the status on which its client acts at once.
+    pub(super) fn refuse_socket(
         &self,
+        facts: &dyn SocketFacts,
+        fault: &Fault,
+        under: Under,
+        guard: RequestGuard,
+    ) -> Response<ResponseBody> {
+        let own = self.provider.error(fault, &under.id);
+        let status = facts.refusal_status(fault.kind);
+        Self::refuse_with(OwnAnswer { status, ..own }, fault, under, guard)
+    }
+
+    fn refuse_with(
+        own: OwnAnswer,
         fault: &Fault,
         mut under: Under,
         guard: RequestGuard,
     ) -> Response<ResponseBody> {
-        note(&mut under, &self.provider.error(fault, ""), || match &fault.detail {
+        note(&mut under, &own, || match &fault.detail {
             Some(detail) => format!("{}: {}: {detail}", fault.kind.label(), fault.message),
             None => format!("{}: {}", fault.kind.label(), fault.message),
         });
-        let mut response = answer(self.provider.error(fault, &under.id), &under, guard);
+        let mut response = answer(own, &under, guard);
         if fault.kind.is_final() {
             response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
@@ -55,18 +77,31 @@ impl Service {
         &self,
         none: &NoCandidate,
         asked: &Asked,
-        mut under: Under,
+        under: Under,
         guard: RequestGuard,
     ) -> Response<ResponseBody> {
         match self.no_candidate(none, asked, &under.id) {
             Err(fault) => self.refuse(&fault, under, guard),
+            Ok(refusal) => refused(refusal, under, guard),
+        }
+    }
+
+    /// The same to a request for a WebSocket: that all are limited is told; where none can be used for another reason, the
+    /// client is sent to HTTP, which has words for it.
+    pub(super) fn refuse_socket_for(
+        &self,
+        facts: &dyn SocketFacts,
+        none: &NoCandidate,
+        asked: &Asked,
+        under: Under,
+        guard: RequestGuard,
+    ) -> Response<ResponseBody> {
+        match self.no_candidate(none, asked, &under.id) {
+            Err(fault) => self.refuse_socket(facts, &fault, under, guard),
+            Ok(refusal) if facts.passes_refusal(refusal.answer.status) => refused(refusal, under, guard),
             Ok(refusal) => {
-                note(&mut under, &refusal.answer, || refusal.detail);
-                let mut response = answer(refusal.answer, &under, guard);
-                for (name, value) in refusal.headers {
-                    response.headers_mut().insert(name, value);
-                }
-                response
+                let fault = Fault::new(FaultKind::Unavailable, refusal.message);
+                self.refuse_socket(facts, &fault, under, guard)
             }
         }
     }
@@ -95,6 +130,7 @@ impl Service {
             answer: self.provider.limit_facts().no_candidate(&refusal, id, now),
             headers,
             detail: format!("{}: {}", none.why.label(), refusal.message),
+            message: refusal.message,
         })
     }
 
@@ -103,6 +139,15 @@ impl Service {
         let answer = self.provider.error(fault, &request_id::from_random(fastrand::u64(..)));
         raw(&answer, fault.kind.is_final())
     }
+}
+
+fn refused(refusal: Refusal, mut under: Under, guard: RequestGuard) -> Response<ResponseBody> {
+    note(&mut under, &refusal.answer, || refusal.detail);
+    let mut response = answer(refusal.answer, &under, guard);
+    for (name, value) in refusal.headers {
+        response.headers_mut().insert(name, value);
+    }
+    response
 }
 
 fn note(under: &mut Under, own: &OwnAnswer, detail: impl FnOnce() -> String) {
@@ -129,9 +174,13 @@ fn in_words(none: &NoCandidate, asked: &Asked, now: SystemTime) -> NoCandidate {
 /// An answer of our own to a request.
 pub(super) fn answer(own: OwnAnswer, under: &Under, guard: RequestGuard) -> Response<ResponseBody> {
     guard.connection().on_given(1);
+    let is_http2 = guard.connection().is_http2();
     let mut response = Response::new(ResponseBody::Own { bytes: None, guard });
     *response.status_mut() = own.status;
     let headers = response.headers_mut();
+    if own.status == StatusCode::UPGRADE_REQUIRED {
+        handshake::offer(headers, is_http2);
+    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(own.content_type));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(own.body.len()));
     set_request_id(headers, &under.id);

@@ -2,6 +2,7 @@
 
 mod ending;
 mod failure;
+pub(super) mod opened;
 mod relay;
 mod signals;
 mod turn;
@@ -10,11 +11,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response};
 use hyper::upgrade::OnUpgrade;
 use trunkline_core::fault::{Fault, FaultKind};
 use trunkline_core::headers;
@@ -22,6 +22,7 @@ use trunkline_core::selection::{Quota, Transport};
 use trunkline_core::sessions::SessionKey;
 use trunkline_core::socket::SocketFacts;
 
+use self::opened::Opened;
 use self::relay::{Relay, Start};
 use super::accept::ApiCall;
 use super::asked::Asked;
@@ -30,14 +31,12 @@ use super::show::with_view;
 use super::{OWN_HEADERS, Service, Under, own};
 use crate::client_connection::{Continued, RequestGuard};
 use crate::client_headers::ClientHeaders;
-use crate::forward::{Answer, Outgoing};
+use crate::forward::Outgoing;
 use crate::handshake::{self, Asked as Wanted};
 use crate::record::Outcome;
 use crate::relay::ResponseBody;
 use crate::upload::Upload;
-use crate::upstream::Source;
-use crate::upstream::stream::Stream;
-use crate::websocket::{Role, WebSocket};
+use crate::websocket::MAX_MESSAGE;
 
 /// How an upstream's WebSocket is opened: at first, and again for another credential.
 struct Way {
@@ -70,26 +69,26 @@ impl Service {
         mut under: Under,
         mut guard: RequestGuard,
     ) -> Response<ResponseBody> {
+        let (Some(facts), Some(upgrade)) = (self.provider.sockets(), upgrade) else {
+            let fault = Fault::new(FaultKind::UpgradeRequired, "there is no WebSocket here: use HTTP");
+            return self.refuse(&fault, under, guard);
+        };
         let authed = match self.authenticate(&parts.headers, call, address).await {
             Ok(authed) => authed,
-            Err(fault) => return self.refuse(&fault, under, guard),
+            Err(fault) => return self.refuse_socket(facts, &fault, under, guard),
         };
         let user = authed.user.as_deref();
         if let Some(record) = &mut under.record {
             record.user = user.map(|user| Arc::clone(&user.name));
         }
-        let (Some(facts), Some(upgrade)) = (self.provider.sockets(), upgrade) else {
-            let fault = Fault::new(FaultKind::UpgradeRequired, "there is no WebSocket here: use HTTP");
-            return self.refuse(&fault, under, guard);
-        };
         let wanted = Wanted::read(parts);
         let pool = self.pool_of(user);
         let (wanted, pool) = match (wanted, pool) {
             (Ok(wanted), Ok(pool)) => (wanted, pool),
-            (Err(fault), _) | (_, Err(fault)) => return self.refuse(&fault, under, guard),
+            (Err(fault), _) | (_, Err(fault)) => return self.refuse_socket(facts, &fault, under, guard),
         };
         if let Err(fault) = self.check_fast_mode(user, pool, &parts.headers) {
-            return self.refuse(&fault, under, guard);
+            return self.refuse_socket(facts, &fault, under, guard);
         }
         let session = self.provider.session(&parts.headers, &[]);
         let session =
@@ -123,25 +122,31 @@ impl Service {
         let ended = Box::pin(self.attempt(&request, &mut tries, &mut guard)).await;
         drop(outgoing);
         self.describe(&mut under, &asked, &way.upload, &tries);
-        let (answer, credential) = match ended {
-            Ended::Answered(answer, credential) => (answer, credential),
-            Ended::NoCandidate(none) => return self.refuse_for(&none, &asked, under, guard),
-            Ended::Fault(fault) => return self.refuse(&fault, under, guard),
+        let (opened, credential) = match ended {
+            Ended::Opened(opened, credential) => (opened, credential),
+            Ended::Answered(answer, credential) => {
+                let status = answer.response.status();
+                if facts.passes_refusal(status) {
+                    return self.pass_on(answer, credential, true, &asked, way.upload, under, guard, None);
+                }
+                attempt::discard(answer);
+                let message = format!("the provider refused the WebSocket with {status}: use HTTP");
+                let fault = Fault::new(FaultKind::UpgradeRequired, message);
+                return self.refuse_socket(facts, &fault, under, guard);
+            }
+            Ended::NoCandidate(none) => {
+                return self.refuse_socket_for(facts, &none, &asked, under, guard);
+            }
+            Ended::Fault(fault) => return self.refuse_socket(facts, &fault, under, guard),
         };
-        if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            // Refused in a way that is the client's to see.
-            return self.pass_on(answer, credential, true, &asked, way.upload, under, guard, None);
-        }
-        let (Some(token), provided) = (tries.token, answer.response.headers().clone()) else {
+        let Some(token) = tries.token else {
             let fault = Fault::new(FaultKind::UpstreamConnection, "the credential was lost");
-            return self.refuse(&fault, under, guard);
+            return self.refuse_socket(facts, &fault, under, guard);
         };
-        let Some(upstream) = upstream_socket(answer).await else {
-            let fault = Fault::new(FaultKind::UpstreamConnection, "the provider opened no WebSocket");
-            return self.refuse(&fault, under, guard);
-        };
+        let Opened { headers: provided, socket: upstream, .. } = *opened;
         let mut response = Response::new(ResponseBody::Nothing);
         *response.headers_mut() = self.granted_headers(provided, &asked, &under);
+        facts.bound_messages(response.headers_mut(), MAX_MESSAGE);
         *response.status_mut() = wanted.grant(response.headers_mut());
         if let Some(mut record) = under.record.take() {
             record.status = response.status();
@@ -201,18 +206,5 @@ impl Service {
         let session = asked.session.as_ref()?;
         let table = self.settings.bindings.table();
         table.get(session, std::time::SystemTime::now()).map(|bound| bound.credential)
-    }
-}
-
-/// The WebSocket that an answer has opened.
-async fn upstream_socket(answer: Answer) -> Option<WebSocket<Stream>> {
-    let Answer { response, source, .. } = answer;
-    drop(response);
-    match source {
-        Source::Http1(connection) => {
-            let (stream, read) = connection.into_upgraded().await;
-            Some(WebSocket::new(stream, Role::Client, Bytes::copy_from_slice(&read)))
-        }
-        Source::Http2(_) => None,
     }
 }

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data as Kind, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data as Kind, OpCode};
 
 use super::mask;
 use super::{Data, LONG, MAX_MESSAGE, Role};
@@ -22,6 +22,9 @@ pub(crate) struct Violation {
 const fn protocol(why: &'static str) -> Violation {
     Violation { code: 1002, why }
 }
+
+/// The close of a peer has a code that may not stand on the wire. The other side is told 1011 then.
+pub(crate) const NO_CODE: Violation = protocol("a close with a code that may not be sent");
 
 const NOT_TEXT: Violation = Violation { code: 1007, why: "text that is not UTF-8" };
 const TOO_LONG: Violation = Violation { code: 1009, why: "the message is too long" };
@@ -109,6 +112,9 @@ impl Reader {
         let Some((header, length)) = parsed else { return Ok(None) };
         let size = usize::try_from(cursor.position()).unwrap_or(usize::MAX).min(self.buffer.len());
         self.buffer.advance(size);
+        if size != shortest_head(length, header.mask.is_some()) {
+            return Err(protocol("a frame whose length is written in more bytes than it takes"));
+        }
         if header.rsv1 || header.rsv2 || header.rsv3 {
             return Err(protocol("reserved bits are set"));
         }
@@ -174,10 +180,27 @@ impl Joined {
     }
 }
 
+/// Length of the head of a frame in bytes. The length of the payload has to be written in the fewest bytes (RFC 6455, 5.2):
+/// readers that differ about a longer spelling would see different frames.
+fn shortest_head(length: u64, is_masked: bool) -> usize {
+    let extended = match length {
+        0..=125 => 0,
+        126..=0xffff => 2,
+        _ => 8,
+    };
+    2 + extended + if is_masked { 4 } else { 0 }
+}
+
+/// Whether a close may have this code: what the RFC (7.4) and its registry know, and what is left to libraries and programs.
+/// 1004 has no meaning, 1005, 1006 and 1015 stand for closes without a code.
+fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
 fn close(payload: Bytes) -> Result<Item, Violation> {
     if let Some((code, reason)) = payload.split_first_chunk::<2>() {
-        if !CloseCode::from(u16::from_be_bytes(*code)).is_allowed() {
-            return Err(protocol("a close with a code that may not be sent"));
+        if !may_be_sent(u16::from_be_bytes(*code)) {
+            return Err(NO_CODE);
         }
         if std::str::from_utf8(reason).is_err() {
             return Err(NOT_TEXT);

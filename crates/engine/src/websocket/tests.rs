@@ -51,16 +51,42 @@ async fn what_breaks_the_rules_is_told_by_its_code() {
         (frame(0x88, b"\x03"), 1002),
         (frame(0x88, &1005_u16.to_be_bytes()), 1002),
         (frame(0x88, b"\x03\xe8\xff"), 1007),
+        // Lengths that are written in more bytes than they take, of both kinds of frames.
+        ([&[0x81, 0xfe, 0, 1][..], &[0; 4], b"x"].concat(), 1002),
+        ([&[0x82, 0xff][..], &125_u64.to_be_bytes(), &[0; 4], &[0; 125]].concat(), 1002),
+        ([&[0x82, 0xff][..], &0xffff_u64.to_be_bytes(), &[0; 4]].concat(), 1002),
+        ([&[0x89, 0xfe, 0, 1][..], &[0; 4], b"x"].concat(), 1002),
         // One byte more than is joined, by its stated length alone.
         ([&[0x82, 0xff][..], &(MAX_MESSAGE as u64 + 1).to_be_bytes(), &[0; 4]].concat(), 1009),
         ([&[0x82, 0xff][..], &u64::MAX.to_be_bytes(), &[0; 4]].concat(), 1009),
     ] {
         assert_eq!(broken_by(&bytes).await, code, "{bytes:?}");
     }
+    // On the side of the provider as well, where frames have no masks.
+    for bytes in [&[0x81, 126, 0, 1, b'x'][..], &[0x81, 127, 0, 0, 0, 0, 0, 0, 0, 1, b'x']] {
+        let (mut client, mut far) = against(Role::Client);
+        far.write_all(bytes).await.unwrap();
+        assert!(matches!(next(&mut client).await, Incoming::Broken(Violation { code: 1002, .. })));
+    }
     // A client takes nothing that is masked.
     let (mut client, mut far) = against(Role::Client);
     far.write_all(&frame(0x81, b"x")).await.unwrap();
     assert!(matches!(next(&mut client).await, Incoming::Broken(Violation { code: 1002, .. })));
+}
+
+#[tokio::test]
+async fn closes_have_the_codes_that_may_be_sent_and_no_others() {
+    let known = (1000..=1003).chain(1007..=1014).chain(3000..=4999);
+    let known: std::collections::BTreeSet<u16> = known.collect();
+    for code in 0..=u16::MAX {
+        let (mut server, mut far) = against(Role::Server);
+        far.write_all(&frame(0x88, &code.to_be_bytes())).await.unwrap();
+        let expected = match known.contains(&code) {
+            true => Incoming::Close(Bytes::copy_from_slice(&code.to_be_bytes())),
+            false => Incoming::Broken(NO_CODE),
+        };
+        assert_eq!(next(&mut server).await, expected, "{code}");
+    }
 }
 
 #[tokio::test]
@@ -146,6 +172,22 @@ async fn behind_a_close_nothing_is_sent_and_nothing_but_the_end_is_read() {
     assert_eq!(written, b"\x88\x07\x03\xf4again");
 }
 
+#[tokio::test]
+async fn what_came_ahead_is_not_lost() {
+    let (mut server, mut far) = against(Role::Server);
+    let nothing = std::future::poll_fn(|context| Poll::Ready(server.poll_ahead(context))).await;
+    assert_eq!(nothing, Poll::Pending);
+    far.write_all(&[frame(0x81, b"x"), frame(0x88, b"\x03\xe8")].concat()).await.unwrap();
+    for _ in 0..2 {
+        assert!(std::future::poll_fn(|context| server.poll_ahead(context)).await);
+    }
+    assert_eq!(next(&mut server).await, Incoming::Message(Data::text("x")));
+    assert!(!std::future::poll_fn(|context| server.poll_ahead(context)).await);
+    assert_eq!(next(&mut server).await, Incoming::Close(Bytes::from_static(b"\x03\xe8")));
+    drop(far);
+    assert_eq!(next(&mut server).await, Incoming::Lost);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -180,6 +222,42 @@ proptest! {
             };
             tokio::join!(echoing, asking);
         });
+    }
+
+    /// Of the three ways to write a length, one is taken.
+    #[test]
+    fn a_length_is_written_in_the_fewest_bytes(
+        length in prop_oneof![0_u64..300, 65_000_u64..66_000],
+        width in prop::sample::select(vec![0_usize, 2, 8]),
+        is_server in any::<bool>(),
+    ) {
+        let masked = if is_server { 0x80 } else { 0 };
+        let mut bytes = vec![0x82];
+        match width {
+            0 if length > 125 => return Ok(()),
+            0 => bytes.push(masked | u8::try_from(length).unwrap()),
+            2 if length > 0xffff => return Ok(()),
+            2 => bytes.extend([&[masked | 126][..], &u16::try_from(length).unwrap().to_be_bytes()].concat()),
+            _ => bytes.extend([&[masked | 127][..], &length.to_be_bytes()].concat()),
+        }
+        bytes.extend(std::iter::repeat_n(0, if is_server { 4 } else { 0 } + usize::try_from(length).unwrap()));
+        let fewest = match length { 0..=125 => 0, 126..=0xffff => 2, _ => 8 };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let came = runtime.block_on(async move {
+            let (mut socket, mut far) = against(if is_server { Role::Server } else { Role::Client });
+            far.write_all(&bytes).await.unwrap();
+            next(&mut socket).await
+        });
+        match came {
+            Incoming::Message(data) => {
+                prop_assert_eq!((width, data.bytes.len() as u64), (fewest, length));
+            }
+            Incoming::Broken(violation) => {
+                prop_assert_eq!(violation.code, 1002);
+                prop_assert_ne!(width, fewest);
+            }
+            other => prop_assert!(false, "{:?}", other),
+        }
     }
 
     #[test]

@@ -314,10 +314,13 @@ async fn chat_completions_are_for_keys() {
 
 #[tokio::test]
 async fn every_recorded_request_of_the_real_client_is_answered() {
-    let account = Account::new("any").access_token("FAKE.CHATGPT.JWT").bearer("sk-ocm-FAKE-user-token");
+    let account = Account::new("any")
+        .access_token("FAKE.CHATGPT.JWT")
+        .bearer("sk-ocm-FAKE-user-token")
+        .bearer("FAKE-user-token");
     let api = CodexApi::new([account]);
     let upstream = Upstream::start(api.clone()).await.unwrap();
-    for run in ["s_custom-http", "h_tool"] {
+    for run in ["s_custom-http", "h_tool", "s_custom-http_171", "subagent_http_171"] {
         for (request, _) in fixtures::codex_exchanges(run).unwrap() {
             let mut sent = Request::recorded(&request);
             if request.headers.contains("x-codex-turn-state") {
@@ -333,8 +336,9 @@ async fn every_recorded_request_of_the_real_client_is_answered() {
             assert_eq!(sse::names(&response.body()).last().map(String::as_str), Some("response.completed"));
         }
     }
-    for recorded in
-        ["s_custom-ws", "w_tool"].into_iter().flat_map(|run| fixtures::codex_sockets(run).unwrap())
+    for recorded in ["s_custom-ws", "w_tool", "s_custom-ws_171"]
+        .into_iter()
+        .flat_map(|run| fixtures::codex_sockets(run).unwrap())
     {
         let request = Request::recorded(&recorded.request);
         let mut link = Link::open(upstream.addr(), &request).await.unwrap();
@@ -352,4 +356,30 @@ async fn every_recorded_request_of_the_real_client_is_answered() {
         }
     }
     assert!(api.violations().is_empty(), "{:?}", api.violations());
+}
+
+/// The client ignores an error event that has its status in both spellings, and waits (fact sheet, 3): nothing here may look
+/// like that by accident.
+#[tokio::test]
+async fn errors_have_their_status_in_one_spelling() {
+    let (api, upstream) = started().await;
+    let mut events = Vec::new();
+    for script in [
+        TurnScript::error(429, "usage_limit_reached", None, &[("retry-after", "1")]),
+        TurnScript::connection_limit(),
+    ] {
+        events.extend(script.steps.into_iter().filter_map(|step| match step {
+            Step::Event(event) => Some(event),
+            _ => None,
+        }));
+    }
+    api.set_limits("a", Limits::primary_reached());
+    let mut link = opened(&upstream).await;
+    for more in [json!({}), json!({"previous_response_id": "resp_unknown"})] {
+        events.extend(turn(&mut link, &create(&hello(), &more)).await);
+    }
+    assert_eq!(events.len(), 4, "{events:?}");
+    for event in &events {
+        assert_eq!((event["status"].is_u64(), event.get("status_code")), (true, None), "{event}");
+    }
 }

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use trunkline_testkit::client::Request;
 use trunkline_testkit::codex::{Account, CodexApi};
-use trunkline_testkit::websocket::{Link, Message, upgrade};
-use trunkline_testkit::{TempDir, Trunkline, Upstream};
+use trunkline_testkit::upstream::{Behaviour, ReceivedRequest};
+use trunkline_testkit::websocket::{Link, Message, is_upgrade, upgrade};
+use trunkline_testkit::{Script, TempDir, Trunkline, Upstream};
 
 use super::codex::{RESPONSES, login, service};
 use super::{USER_TOKEN, config, trunkline};
@@ -33,6 +34,25 @@ impl Set {
     pub(crate) async fn with(labels: &[&str], change: impl FnOnce(&mut Value)) -> Self {
         let api = CodexApi::new(labels.iter().map(|label| account(label)));
         let upstream = Upstream::start(api.clone()).await.unwrap();
+        Self::before(labels, api, upstream, change).await
+    }
+
+    /// The same, with upgrades answered by `sockets` instead of by the API, where it says how.
+    pub(crate) async fn with_sockets(
+        labels: &[&str],
+        sockets: impl Fn(&ReceivedRequest) -> Option<Script> + Send + Sync + 'static,
+    ) -> Self {
+        let api = CodexApi::new(labels.iter().map(|label| account(label)));
+        let upstream = Upstream::start(Sockets { sockets, others: api.clone() }).await.unwrap();
+        Self::before(labels, api, upstream, |_| {}).await
+    }
+
+    async fn before(
+        labels: &[&str],
+        api: CodexApi,
+        upstream: Upstream,
+        change: impl FnOnce(&mut Value),
+    ) -> Self {
         let logins = TempDir::new().unwrap();
         let credentials: Vec<_> = labels.iter().map(|label| login(&logins, &api, label)).collect();
         let mut config = config(&service(&upstream.url(), &credentials));
@@ -50,6 +70,23 @@ impl Set {
     /// That nothing came to the API that should not have.
     pub(crate) fn is_content(&self) {
         assert_eq!(self.api.violations(), Vec::<String>::new());
+    }
+}
+
+/// The API with other WebSockets.
+struct Sockets<F> {
+    sockets: F,
+    others: CodexApi,
+}
+
+impl<F: Fn(&ReceivedRequest) -> Option<Script> + Send + Sync + 'static> Behaviour for Sockets<F> {
+    fn takes_polls(&self) -> bool {
+        self.others.takes_polls()
+    }
+
+    fn respond(&self, request: &ReceivedRequest) -> Script {
+        let script = if is_upgrade(request) { (self.sockets)(request) } else { None };
+        script.unwrap_or_else(|| self.others.respond(request))
     }
 }
 

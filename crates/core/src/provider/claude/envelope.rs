@@ -10,8 +10,8 @@ use crate::provider::OwnAnswer;
 pub(super) fn error(fault: &Fault, request_id: &str) -> OwnAnswer {
     let kind = match fault.kind {
         FaultKind::InvalidRequest | FaultKind::RequestTimeout => "invalid_request_error",
-        FaultKind::Authentication => "authentication_error",
-        FaultKind::Permission => "permission_error",
+        FaultKind::Authentication | FaultKind::UserInactive => "authentication_error",
+        FaultKind::Permission | FaultKind::WebPage => "permission_error",
         FaultKind::NotFound | FaultKind::ModelNotServed | FaultKind::UpgradeRequired => "not_found_error",
         // The one type of a 400 that the client neither asks again in other forms nor puts into words of its own
         // (gateway contract, 2).

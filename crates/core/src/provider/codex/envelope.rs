@@ -20,8 +20,8 @@ pub(super) fn error(fault: &Fault) -> OwnAnswer {
         | FaultKind::RequestTimeout
         | FaultKind::BodyTooLarge
         | FaultKind::HeadTooLarge => "invalid_request_error",
-        FaultKind::Authentication => "authentication_error",
-        FaultKind::Permission => "permission_error",
+        FaultKind::Authentication | FaultKind::UserInactive => "authentication_error",
+        FaultKind::Permission | FaultKind::WebPage => "permission_error",
         FaultKind::Overloaded
         | FaultKind::Unavailable
         | FaultKind::UpstreamConnection
@@ -29,16 +29,26 @@ pub(super) fn error(fault: &Fault) -> OwnAnswer {
         | FaultKind::UpstreamTimeout => "server_error",
     };
     let body = json!({ "error": { "message": fault.message, "type": kind, "code": fault.kind.label() } });
-    let status = match fault.kind {
-        // The one status whose message the client shows as it is, without asking again (fact sheet, 7).
-        FaultKind::ModelNotServed => StatusCode::BAD_REQUEST,
-        kind => kind.status(),
-    };
-    OwnAnswer { status, content_type: "application/json", body: Bytes::from(body.to_string()) }
+    let body = Bytes::from(body.to_string());
+    OwnAnswer { status: status(fault.kind), content_type: "application/json", body }
 }
 
-/// The same answer as an event on a WebSocket: the status in both spellings, since older instances read only one, and
-/// nothing but strings among the headers (codex.md, *WebSocket*).
+/// The client shows a 400 at once and as it is, and asks five times more at any other refusal but a limit (fact sheet, 4 and
+/// 7). So what a known user may not do, or cannot have, is a 400, over HTTP and as an event on a WebSocket.
+fn status(kind: FaultKind) -> StatusCode {
+    match kind {
+        FaultKind::Permission | FaultKind::UserInactive | FaultKind::ModelNotServed => {
+            StatusCode::BAD_REQUEST
+        }
+        _ => kind.status(),
+    }
+}
+
+/// The same answer as an event on a WebSocket.
+///
+/// The status stands in `status_code` alone: the real client reads `status` and `status_code` as one member, finds it twice
+/// in an event that has both, ignores that event and waits in vain (fact sheet, 3); other instances read `status_code` alone.
+/// Among the headers are nothing but strings. Spec: codex.md, *WebSocket*.
 pub(super) fn event(answer: &OwnAnswer, headers: &[(HeaderName, HeaderValue)]) -> String {
     let status = answer.status.as_u16();
     let error = serde_json::from_slice::<Value>(&answer.body)
@@ -51,8 +61,7 @@ pub(super) fn event(answer: &OwnAnswer, headers: &[(HeaderName, HeaderValue)]) -
         .iter()
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), Value::from(value.to_str().ok()?))))
         .collect();
-    json!({ "type": "error", "status": status, "status_code": status, "error": error, "headers": headers })
-        .to_string()
+    json!({ "type": "error", "status_code": status, "error": error, "headers": headers }).to_string()
 }
 
 /// The answer to a client that looks whether something is there.

@@ -1,12 +1,13 @@
 //! What a message on Codex's WebSocket is (codex.md, *WebSocket*; fact sheet, 3): by a scan for `type` and the few members
 //! that matter, in one pass, without parsing the rest.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::limits::{event_headers, replace_event_headers};
 use super::{Codex, TURN_STATE, envelope};
 use crate::event_output::{Says, event_scan, says, stated_type};
 use crate::failure::ErrorFields;
+use crate::fault::FaultKind;
 use crate::json_edit;
 use crate::limits::View;
 use crate::provider::{MAX_SESSION_ID, OwnAnswer};
@@ -17,6 +18,9 @@ use crate::socket::{ClientMessage, Create, SocketFacts, TurnState, UpstreamEvent
 /// The version of the protocol, which the client names in its upgrade (fact sheet, 3).
 const BETA: HeaderName = HeaderName::from_static("openai-beta");
 const BETA_VERSION: HeaderValue = HeaderValue::from_static("responses_websockets=2026-02-06");
+
+/// How long a message may be that a server takes, in bytes. The client asks over HTTP what would be longer (fact sheet, 0.2).
+const MAX_MESSAGE: HeaderName = HeaderName::from_static("x-codex-websocket-max-message-bytes");
 
 /// The code of the error that ends a connection by its age (fact sheet, 3).
 const CONNECTION_AGE: &str = "websocket_connection_limit_reached";
@@ -47,6 +51,45 @@ impl SocketFacts for Codex {
     fn complete_upgrade(&self, headers: &mut HeaderMap) {
         if !headers.contains_key(BETA) {
             headers.insert(BETA, BETA_VERSION);
+        }
+    }
+
+    /// Measured with the client: it shows a 400 to an upgrade at once, as it is, and takes to HTTP at a 426 without a word; 401,
+    /// 403, 404 and 5xx cost it seven tries, and then as many over HTTP (fact sheet, 4 and 7).
+    fn refusal_status(&self, kind: FaultKind) -> StatusCode {
+        match kind {
+            FaultKind::UpgradeRequired
+            | FaultKind::RequestTimeout
+            | FaultKind::Unavailable
+            | FaultKind::Overloaded
+            | FaultKind::UpstreamConnection
+            | FaultKind::UpstreamAnswer
+            | FaultKind::UpstreamTimeout => StatusCode::UPGRADE_REQUIRED,
+            FaultKind::InvalidRequest
+            | FaultKind::Authentication
+            | FaultKind::UserInactive
+            | FaultKind::Permission
+            | FaultKind::WebPage
+            | FaultKind::NotFound
+            | FaultKind::ModelDenied
+            | FaultKind::ModelNotServed
+            | FaultKind::BodyTooLarge
+            | FaultKind::HeadTooLarge => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// At both the client ends at once, with the provider's words (fact sheet, 4).
+    fn passes_refusal(&self, status: StatusCode) -> bool {
+        matches!(status, StatusCode::BAD_REQUEST | StatusCode::TOO_MANY_REQUESTS)
+    }
+
+    fn bound_messages(&self, headers: &mut HeaderMap, most: usize) {
+        let stated = headers.get_all(&MAX_MESSAGE).iter();
+        let stated = stated.filter_map(|value| value.to_str().ok()?.trim().parse::<u64>().ok()).min();
+        let most = most as u64;
+        let is_one = headers.get_all(&MAX_MESSAGE).iter().nth(1).is_none();
+        if !(is_one && stated.is_some_and(|stated| stated <= most)) {
+            headers.insert(MAX_MESSAGE, HeaderValue::from(stated.map_or(most, |stated| stated.min(most))));
         }
     }
 

@@ -9,7 +9,7 @@ use trunkline_core::availability::RequestEnd;
 
 use super::relay::{Event, Flow, Relay};
 use crate::credential::Told;
-use crate::websocket::{Incoming, Violation, WebSocket, close_payload};
+use crate::websocket::{Incoming, NO_CODE, Violation, WebSocket, close_payload};
 
 /// How long a close, or the end of a connection, is waited for.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
@@ -69,9 +69,11 @@ impl Relay {
                 let reply = tokio::time::timeout(CLOSE_PATIENCE, self.close_of_client()).await;
                 self.upstream.close(reply.ok().flatten().unwrap_or(payload));
             }
-            Flow::Ended(Event::Client(Incoming::Broken(Violation { code, why }))) => {
+            Flow::Ended(Event::Client(Incoming::Broken(violation @ Violation { code, why }))) => {
                 self.client.close(close_payload(code, why));
-                self.upstream.close(close_payload(GOING_AWAY, ""));
+                // A close whose code may not stand on the wire is a close all the same.
+                let told = if violation == NO_CODE { INTERNAL_ERROR } else { GOING_AWAY };
+                self.upstream.close(close_payload(told, ""));
             }
             Flow::Ended(Event::Upstream(Incoming::Broken(Violation { code, why }))) => {
                 tracing::warn!(

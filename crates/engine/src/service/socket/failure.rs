@@ -15,13 +15,12 @@ use trunkline_core::limits::{Refusal, RefusedAnswer};
 use trunkline_core::selection::Outcome;
 use trunkline_core::socket::AfterFailure;
 
-use super::relay::{Flow, Relay};
+use super::relay::{Event, Flow, Relay};
 use super::signals::Signals;
-use super::upstream_socket;
 use crate::credential::Told;
 use crate::service::attempt::{self, Ended, Tries};
 use crate::service::failed::{effect_of, recover};
-use crate::websocket::Data;
+use crate::websocket::{Data, Incoming};
 
 /// What becomes of a turn that was to move.
 enum Moved {
@@ -91,7 +90,7 @@ impl Relay {
         match self.move_turn(verdict.reason, action == Action::Hop).await {
             Moved::Done(flow) => Some(flow),
             // The provider's own words say more than that nobody else could be reached.
-            Moved::Stays | Moved::Refused(Ended::Fault(_) | Ended::Answered(..)) => None,
+            Moved::Stays | Moved::Refused(Ended::Fault(_) | Ended::Answered(..) | Ended::Opened(..)) => None,
             Moved::Refused(Ended::NoCandidate(none)) => {
                 match self.service.no_candidate(&none, &self.asked, "") {
                     Ok(refusal) => Some(self.refuse_turn_for(refusal)),
@@ -99,6 +98,39 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// The provider was the first to end the connection. A turn of which nothing has come yet goes on elsewhere, as a request
+    /// does whose connection was lost before its answer began; but not where the provider only does what ends any connection:
+    /// it is over (1000), or the server goes away (1001), and the client comes again by itself.
+    pub(super) async fn on_upstream_gone(&mut self, end: Incoming) -> Flow {
+        let is_usual = match &end {
+            Incoming::Close(payload) => {
+                matches!(payload.first_chunk().map(|code| u16::from_be_bytes(*code)), Some(1000 | 1001))
+            }
+            Incoming::Lost => false,
+            _ => true,
+        };
+        if is_usual || self.turn.is_none() {
+            return Flow::Ended(Event::Upstream(end));
+        }
+        let mut situation = self.situation();
+        situation.is_replayable = self.may_move();
+        let verdict = judge(self.service.provider.failure_texts(), &Failure::Lost, &situation);
+        if let Some(turn) = &mut self.turn
+            && verdict.action == Action::Hop
+        {
+            turn.tries.attempts.note(&verdict);
+            turn.tries.has_hopped = true;
+            turn.tries.leave(&self.credential);
+            if let Some(told) = effect_of(&verdict, self.asked.model.as_deref()) {
+                self.credential.live().tell_and_wait(told).await;
+            }
+            if let Moved::Done(flow) = self.move_turn(verdict.reason, true).await {
+                return flow;
+            }
+        }
+        Flow::Ended(Event::Upstream(end))
     }
 
     /// Nobody else is there. Where all are limited, it is told as it is for all of them; else in the provider's own words.
@@ -165,6 +197,7 @@ impl Relay {
                 FaultKind::UpstreamConnection,
                 format!("the provider refused the WebSocket: {}", answer.response.status()),
             ),
+            Ended::Opened(..) => return self.refuse_ended(lost()),
         };
         self.refuse_turn(&fault)
     }
@@ -262,20 +295,17 @@ impl Relay {
         };
         self.guard.count_no_more();
         match ended {
-            Ended::Answered(answer, credential)
-                if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS =>
-            {
+            Ended::Opened(opened, credential) => {
                 let token = turn.tries.token;
-                let (Some(socket), Some(kept)) = (upstream_socket(answer).await, &turn.kept) else {
-                    return Moved::Refused(lost());
-                };
+                let Some(kept) = &turn.kept else { return Moved::Refused(lost()) };
                 let data = kept.data.clone();
                 turn.set_status(StatusCode::OK);
                 turn.set_credential(&credential);
                 self.token = token.unwrap_or(self.token);
                 self.signals = Signals::new(self.ending.clone(), &service.live, &credential);
                 self.credential = credential;
-                self.upstream = socket;
+                self.upstream = opened.socket;
+                self.has_spoken = false;
                 self.end_if_configured();
                 let stripped = if strips { self.facts.without_turn_state(&data.bytes) } else { None };
                 self.upstream.send(match stripped {

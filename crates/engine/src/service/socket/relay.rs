@@ -73,6 +73,8 @@ pub(super) struct Relay {
     begun: u64,
     passthrough: bool,
     configured: u64,
+    /// Whether the provider has sent a message on the present connection.
+    pub(super) has_spoken: bool,
 }
 
 /// What happens next.
@@ -100,6 +102,8 @@ enum Rest {
     Signal(Signal),
     Create(Box<Create>, Data),
     Told(UpstreamEvent, Data),
+    /// The upstream's end amid a turn.
+    Gone(Incoming),
 }
 
 impl Relay {
@@ -147,6 +151,7 @@ impl Relay {
             begun: 0,
             passthrough,
             configured,
+            has_spoken: false,
         })
     }
 
@@ -217,10 +222,16 @@ impl Relay {
             Event::Signal(signal) => Rest::Signal(signal),
             Event::Time => Rest::Done(self.on_time()),
             Event::Client(Incoming::Message(data)) => self.on_client(data),
-            Event::Upstream(Incoming::Message(data)) => match self.facts.read_upstream(&data.bytes) {
-                event @ UpstreamEvent::Output => Rest::Done(self.pass(event, data)),
-                event => Rest::Told(event, data),
-            },
+            Event::Upstream(Incoming::Message(data)) => {
+                if !std::mem::replace(&mut self.has_spoken, true) {
+                    self.credential.live().sockets().on_message(Instant::now());
+                }
+                match self.facts.read_upstream(&data.bytes) {
+                    event @ UpstreamEvent::Output => Rest::Done(self.pass(event, data)),
+                    event => Rest::Told(event, data),
+                }
+            }
+            Event::Upstream(end) if end.is_end() => Rest::Gone(end),
             Event::Client(Incoming::Ping | Incoming::Pong)
             | Event::Upstream(Incoming::Ping | Incoming::Pong) => Rest::Done(Flow::On),
             ended => Rest::Done(Flow::Ended(ended)),
@@ -233,6 +244,7 @@ impl Relay {
             Rest::Signal(signal) => self.on_signal(signal).await,
             Rest::Create(create, data) => self.on_create(&create, data).await,
             Rest::Told(event, data) => self.on_upstream(event, data).await,
+            Rest::Gone(end) => self.on_upstream_gone(end).await,
         }
     }
 
@@ -488,11 +500,10 @@ impl Relay {
 
     /// The turn that has just begun is refused.
     pub(super) fn refuse_turn(&mut self, fault: &Fault) -> Flow {
-        // On a WebSocket there is one refusal of what a user may not have (codex.md, *WebSocket*).
-        let kind = if fault.kind == FaultKind::NotFound { FaultKind::Permission } else { fault.kind };
-        let fault = Fault::new(kind, fault.message.clone());
-        self.tell_fault(&fault);
-        self.end_refused(kind.status(), format!("{}: {}", kind.label(), fault.message))
+        let answer = self.service.provider.error(fault, &self.id);
+        let event = self.facts.error_message(&answer, &[]);
+        self.client.send(Data::text(event));
+        self.end_refused(answer.status, format!("{}: {}", fault.kind.label(), fault.message))
     }
 
     /// The turn is refused, since no credential can serve it.

@@ -14,6 +14,7 @@ use crate::credential::Credential;
 use crate::memory_budget::{MemoryShare, Reservation};
 use crate::record::{Outcome, Record};
 use crate::service::User;
+use crate::service::asked::model_denied;
 use crate::service::attempt::Tries;
 use crate::websocket::Data;
 
@@ -116,22 +117,19 @@ impl Kept {
 /// Whether a user may ask for this turn.
 pub(super) fn check_user(user: Option<&User>, create: &Create) -> Result<(), Fault> {
     let Some(user) = user else { return Ok(()) };
-    let refused = |message| Err(Fault::new(FaultKind::Permission, message));
     if user.disabled {
-        return refused(format!("user {} is disabled", user.name));
+        return Err(Fault::new(FaultKind::UserInactive, format!("user {} is disabled", user.name)));
     }
     if user.expires.is_some_and(|expires| expires <= SystemTime::now()) {
-        return refused(format!("the token of user {} has expired", user.name));
+        let message = format!("the token of user {} has expired", user.name);
+        return Err(Fault::new(FaultKind::UserInactive, message));
     }
     if user.models.is_empty() {
         return Ok(());
     }
     match &create.model {
         Some(model) if glob::admits(&user.models, model) => Ok(()),
-        Some(model) => {
-            let shown: String = model.chars().take(100).collect();
-            refused(format!("model: {shown} is not available to this user"))
-        }
-        None => refused("the request names no model".to_owned()),
+        Some(model) => Err(model_denied(model, Some(user))),
+        None => Err(Fault::new(FaultKind::InvalidRequest, "the request names no model")),
     }
 }

@@ -6,13 +6,16 @@ use serde_json::{Value, json};
 use super::*;
 
 const SOCKET: &str = include_str!("../../../../../testkit/fixtures/codex/s_custom-ws.jsonl");
+const SOCKET_171: &str = include_str!("../../../../../testkit/fixtures/codex/s_custom-ws_171.jsonl");
+const BOTH_171: &str = include_str!("../../../../../testkit/fixtures/codex/w_both_status_171.jsonl");
 const TOOL: &str = include_str!("../../../../../testkit/fixtures/codex/w_tool.jsonl");
 const METADATA: &str = include_str!("../../../../../testkit/fixtures/codex/x_meta.jsonl");
 const TURN_STATE_AGAIN: &str = include_str!("../../../../../testkit/fixtures/codex/y_mid_close_ts.jsonl");
 const LIMITS_LATE: &str = include_str!("../../../../../testkit/fixtures/codex/x_rlafter_tool.jsonl");
 const REFUSED: &str = include_str!("../../../../../testkit/fixtures/codex/w_429_ev.jsonl");
 const INTERACTIVE: &str = include_str!("../../../../../testkit/fixtures/codex/tuib_t.jsonl");
-const ALL: [&str; 7] = [SOCKET, TOOL, METADATA, TURN_STATE_AGAIN, LIMITS_LATE, REFUSED, INTERACTIVE];
+const ALL: [&str; 9] =
+    [SOCKET, SOCKET_171, BOTH_171, TOOL, METADATA, TURN_STATE_AGAIN, LIMITS_LATE, REFUSED, INTERACTIVE];
 
 /// The messages of every recorded connection, and whether the client sent them.
 fn messages(text: &str) -> Vec<(bool, Value)> {
@@ -298,6 +301,53 @@ fn spelled(value: &Value, choice: &mut impl FnMut() -> bool, out: &mut String) {
         scalar => out.push_str(&scalar.to_string()),
     }
     space(choice, out);
+}
+
+#[test]
+fn the_bound_of_messages_is_the_lower_one() {
+    let bounded = |stated: &[&'static str]| -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        for value in stated {
+            headers.append(MAX_MESSAGE, HeaderValue::from_static(value));
+        }
+        Codex.bound_messages(&mut headers, 1000);
+        headers.get_all(MAX_MESSAGE).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    };
+    for (stated, expected) in [
+        (&[][..], "1000"),
+        (&["1000"], "1000"),
+        (&["999"], "999"),
+        (&["0"], "0"),
+        // As it came.
+        (&["0999"], "0999"),
+        (&["1001"], "1000"),
+        (&["18446744073709551616"], "1000"),
+        (&["many"], "1000"),
+        (&["1200", "900"], "900"),
+        (&["many", "900"], "900"),
+        (&["900", "many"], "900"),
+    ] {
+        assert_eq!(bounded(stated), [expected], "{stated:?}");
+    }
+}
+
+#[test]
+fn an_upgrade_is_refused_by_what_the_client_acts_on() {
+    for kind in [
+        FaultKind::Authentication,
+        FaultKind::Permission,
+        FaultKind::NotFound,
+        FaultKind::InvalidRequest,
+        FaultKind::HeadTooLarge,
+    ] {
+        assert_eq!(Codex.refusal_status(kind), StatusCode::BAD_REQUEST, "{kind:?}");
+    }
+    for kind in [FaultKind::UpgradeRequired, FaultKind::Unavailable, FaultKind::UpstreamConnection] {
+        assert_eq!(Codex.refusal_status(kind), StatusCode::UPGRADE_REQUIRED, "{kind:?}");
+    }
+    let passed = (100..600).filter_map(|status| StatusCode::from_u16(status).ok());
+    let passed: Vec<_> = passed.filter(|status| Codex.passes_refusal(*status)).collect();
+    assert_eq!(passed, [400, 429]);
 }
 
 proptest! {
