@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use trunkline_testkit::client::Request;
 use trunkline_testkit::codex::{Account, CodexApi};
-use trunkline_testkit::upstream::{Behaviour as _, ReceivedRequest};
+use trunkline_testkit::upstream::{Behaviour, ReceivedRequest};
 use trunkline_testkit::websocket::{Link, Message, is_upgrade, upgrade};
 use trunkline_testkit::{Script, TempDir, Trunkline, Upstream};
 
@@ -43,13 +43,7 @@ impl Set {
         sockets: impl Fn(&ReceivedRequest) -> Option<Script> + Send + Sync + 'static,
     ) -> Self {
         let api = CodexApi::new(labels.iter().map(|label| account(label)));
-        let others = api.clone();
-        let upstream = Upstream::start(move |request: &ReceivedRequest| {
-            let script = if is_upgrade(request) { sockets(request) } else { None };
-            script.unwrap_or_else(|| others.respond(request))
-        })
-        .await
-        .unwrap();
+        let upstream = Upstream::start(Sockets { sockets, others: api.clone() }).await.unwrap();
         Self::before(labels, api, upstream, |_| {}).await
     }
 
@@ -76,6 +70,23 @@ impl Set {
     /// That nothing came to the API that should not have.
     pub(crate) fn is_content(&self) {
         assert_eq!(self.api.violations(), Vec::<String>::new());
+    }
+}
+
+/// The API with other WebSockets.
+struct Sockets<F> {
+    sockets: F,
+    others: CodexApi,
+}
+
+impl<F: Fn(&ReceivedRequest) -> Option<Script> + Send + Sync + 'static> Behaviour for Sockets<F> {
+    fn takes_polls(&self) -> bool {
+        self.others.takes_polls()
+    }
+
+    fn respond(&self, request: &ReceivedRequest) -> Script {
+        let script = if is_upgrade(request) { (self.sockets)(request) } else { None };
+        script.unwrap_or_else(|| self.others.respond(request))
     }
 }
 
