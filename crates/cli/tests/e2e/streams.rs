@@ -336,11 +336,11 @@ async fn a_compressed_request_is_read_as_far_as_it_has_come() {
         let whole: Bytes = coding.each([head, rest]).concat().into();
         for protocol in Protocol::BOTH {
             let response = protocol.send(refusing.addr().unwrap(), &ask(whole.clone())).await;
-            assert_eq!(response.status(), 404, "{coding:?}: {}", response.text());
+            assert!(response.text().contains("is not available to alice"), "{coding:?}: {}", response.text());
             // Cut short of its end it cannot be read, whatever has been seen of it.
             let cut = whole.slice(..whole.len() - 1);
             let response = protocol.send(refusing.addr().unwrap(), &ask(cut)).await;
-            assert_eq!(response.status(), 400, "{coding:?}: {}", response.text());
+            assert!(response.text().contains("cannot be decoded"), "{coding:?}: {}", response.text());
         }
     }
     assert_eq!(upstream.requests().len(), 0);
