@@ -24,7 +24,7 @@ const CODEX: ProviderFormat = ProviderFormat(&Codex);
 
 fn claude_login(expires_at: u64) -> String {
     format!(
-        r#"{{"claudeAiOauth":{{"accessToken":"a0","refreshToken":"r0","expiresAt":{expires_at},"scopes":["user:inference"],"subscriptionType":"max","refreshTokenExpiresAt":1e15}},"mcpOAuth":{{"k":[1.0]}}}}"#
+        r#"{{"claudeAiOauth":{{"accessToken":"a0","refreshToken":"r0","expiresAt":{expires_at},"scopes":["user:inference"],"subscriptionType":"max","subscriptionTypeSource":"sign_in","refreshTokenExpiresAt":1e15}},"mcpOAuth":{{"k":[1.0]}},"enterpriseGateway":{{"url":"https://g"}},"gatewayTrust":[{{"a":1.50}}]}}"#
     )
 }
 
