@@ -29,7 +29,7 @@ use tokio::task::{JoinHandle, JoinSet};
 #[cfg(feature = "testing")]
 use tokio_rustls::TlsAcceptor;
 
-pub use behaviour::{Behaviour, Canned, Intake, on_head};
+pub use behaviour::{Behaviour, Canned, Intake, TakesPolls, on_head};
 use bodies::Bodies;
 pub use event::{Event, EventKind};
 #[cfg(feature = "testing")]

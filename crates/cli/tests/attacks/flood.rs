@@ -47,6 +47,16 @@ async fn control_frames_end_their_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_floods_slowly_hears_why_it_is_ended() {
     let target = Target::answering(json!({})).await;
+    // On a busy machine a frame more may be sent before the end is read, and then the connection is reset.
+    for _ in 0..20 {
+        if floods_slowly(&target).await == ConnectionEnd::GoAway(ENHANCE_YOUR_CALM) {
+            return;
+        }
+    }
+    panic!("it never heard why");
+}
+
+async fn floods_slowly(target: &Target) -> ConnectionEnd {
     let mut client = RawH2::connect(target.addr(), 65_535).await;
     client.settle().await;
     let unknown = frame(kind::UNKNOWN, 0, 0, &[7; 8]);
@@ -56,15 +66,14 @@ async fn a_client_that_floods_slowly_hears_why_it_is_ended() {
     loop {
         assert!(sent < 20_000, "it was never ended");
         if !client.write(&unknown).await {
-            break;
+            return ConnectionEnd::Closed;
         }
         sent += 1;
         if sent >= 2_000 {
             // Each is answered by nothing, or by the end.
             let next = tokio::time::timeout(std::time::Duration::from_millis(20), client.end()).await;
             if let Ok(end) = next {
-                assert_eq!(end, ConnectionEnd::GoAway(ENHANCE_YOUR_CALM), "after {sent} frames");
-                return;
+                return end;
             }
         }
     }

@@ -110,7 +110,14 @@ async fn memory_is_given_back_after_a_flood() {
         }
         uploads.push(client);
     }
-    let peak = target.peak().await;
+    // On a busy machine much of it lies in the system's buffers at first.
+    let mut peak = 0;
+    for _ in 0..60 {
+        peak = target.peak().await.max(peak);
+        if peak > 60 * MIB {
+            break;
+        }
+    }
     assert!(peak > 60 * MIB, "the flood took {peak} KiB only");
     drop(uploads);
     let begun = Instant::now();

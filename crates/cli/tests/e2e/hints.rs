@@ -3,8 +3,10 @@
 
 use serde_json::{Value, json};
 use trunkline_testkit::client::Request;
+use trunkline_testkit::ports::free_port;
 use trunkline_testkit::{ClaudeApi, Script, TempDir, Trunkline, Upstream};
 
+use crate::pool::status_of;
 use crate::support::{
     Current, OAUTH_TOKEN, Protocol, USER_TOKEN, body, config, connect, final_refusal, message, refusal,
     serve, service, trunkline, with,
@@ -26,7 +28,7 @@ async fn both(upstream: &Upstream) -> Trunkline {
         "upstream": { "api_url": upstream.url(), "openai_url": upstream.url() },
     });
     // Services share an address whose port is stated, or none.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port().unwrap();
     let services = [claude, codex].map(|service| with(service, json!({ "listen_port": port })));
     trunkline().config(&json!({ "services": services })).start().await.unwrap()
 }
@@ -232,23 +234,9 @@ async fn a_poll_that_fails_says_why() {
         let upstream = Upstream::start(api).await.unwrap();
         let running = serve(&service(&upstream.url())).await;
         let line = running.stderr_line(|line| line.contains("its usage cannot be polled")).await.unwrap();
-        let file = running.home().path().join("trunkline.json").display().to_string();
         // The state is published after the line is written.
-        let mut told = String::new();
-        for _ in 0..100 {
-            let output = trunkline()
-                .args(["status", "--json", "-c", &file])
-                .env("HOME", running.home().path())
-                .run()
-                .await
-                .unwrap();
-            let status: Value = serde_json::from_str(&output.stdout.join("")).unwrap();
-            let credential = &status["services"][0]["credentials"][0];
-            if credential["state"] == "blocked" {
-                credential["why"].as_str().unwrap().clone_into(&mut told);
-                break;
-            }
-        }
+        let credentials = status_of(&running, |credentials| credentials[0]["state"] == "blocked").await;
+        let told = credentials[0]["why"].as_str().unwrap();
         assert!(told.starts_with(why) && told.len() > "poll_failed: ".len(), "{told} {line}");
         assert!(!told.contains("sk-ant"), "{told}");
     }

@@ -7,7 +7,7 @@ use trunkline_server::control;
 use trunkline_testkit::canary::{Canary, find_leaks};
 use trunkline_testkit::codex::{Account, CodexApi};
 use trunkline_testkit::ports::free_port;
-use trunkline_testkit::upstream::Behaviour;
+use trunkline_testkit::upstream::{Behaviour, TakesPolls};
 use trunkline_testkit::websocket::is_upgrade;
 use trunkline_testkit::{TempDir, Trunkline, Upstream, bounded};
 
@@ -81,7 +81,7 @@ impl Setup {
 
     /// Puts something else in the place of the API, which may ask it.
     pub(crate) async fn serve_by(&mut self, behaviour: impl Behaviour) {
-        self.upstream = Upstream::start(behaviour).await.expect("a port");
+        self.upstream = Upstream::start(TakesPolls(behaviour)).await.expect("a port");
     }
 
     /// Sets what every credential has besides what it is.
@@ -91,9 +91,10 @@ impl Setup {
         }
     }
 
-    /// Has an instance on a port of its own read the configuration as it is now, and waits until it counts.
+    /// Has an instance read the configuration as it is now, and waits until it counts.
     pub(crate) async fn reconfigure(&self, instance: &Trunkline) {
-        instance.home().write("trunkline.json", self.config(0).to_string()).expect("a configuration");
+        let port = instance.addr().expect("an address").port();
+        instance.home().write("trunkline.json", self.config(port).to_string()).expect("a configuration");
         instance.signal("HUP").await.expect("a signal");
         instance.stderr_line(|line| line.contains("configuration reloaded")).await.expect("a line");
     }

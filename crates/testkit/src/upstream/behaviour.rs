@@ -50,6 +50,24 @@ impl<B: Behaviour + ?Sized> Behaviour for Arc<B> {
     }
 }
 
+/// A behaviour that is asked for polls too: for one that passes on to an API what it does not answer itself.
+#[derive(Clone, Copy, Debug)]
+pub struct TakesPolls<B>(pub B);
+
+impl<B: Behaviour> Behaviour for TakesPolls<B> {
+    fn on_head(&self, head: &RequestHead) -> Intake {
+        self.0.on_head(head)
+    }
+
+    fn takes_polls(&self) -> bool {
+        true
+    }
+
+    fn respond(&self, request: &ReceivedRequest) -> Script {
+        self.0.respond(request)
+    }
+}
+
 /// How a request's body is taken in.
 #[derive(Clone, Debug)]
 pub struct Intake {
