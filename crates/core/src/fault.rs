@@ -10,6 +10,8 @@ use http::StatusCode;
 pub enum FaultKind {
     /// The request cannot be understood, or asks for what is not allowed to anybody.
     InvalidRequest,
+    /// Where the request ends, or whom it is for, is a matter of opinion: nothing behind it on its connection means anything.
+    Framing,
     /// No token, or one that no user has.
     Authentication,
     /// The user is known, and is switched off or has expired.
@@ -48,8 +50,9 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind there is.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::InvalidRequest,
+        Self::Framing,
         Self::Authentication,
         Self::UserInactive,
         Self::Permission,
@@ -71,7 +74,7 @@ impl FaultKind {
     /// The HTTP status of the answer, where the provider's client does not need another.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::InvalidRequest | Self::ModelDenied => StatusCode::BAD_REQUEST,
+            Self::InvalidRequest | Self::Framing | Self::ModelDenied => StatusCode::BAD_REQUEST,
             Self::Authentication | Self::UserInactive => StatusCode::UNAUTHORIZED,
             Self::Permission | Self::WebPage => StatusCode::FORBIDDEN,
             Self::NotFound | Self::ModelNotServed => StatusCode::NOT_FOUND,
@@ -97,6 +100,7 @@ impl FaultKind {
     pub fn label(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
+            Self::Framing => "framing",
             Self::Authentication => "authentication",
             Self::UserInactive => "user_inactive",
             Self::Permission => "permission",

@@ -3,7 +3,10 @@
 //! Spec: claude.md, *To the provider* and *To the client*; limits.md, the list that is always stripped. Maps are
 //! built anew rather than removed from, since removing changes the order of what stays.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE};
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
+    HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
+};
 
 /// Whether a header of a request never goes on to a provider: the user's token, what belongs to one connection,
 /// what is set anew, what a proxy in front of us adds, and what tells of the client's own account (codex.md, *Headers*).
@@ -208,6 +211,32 @@ pub fn forwarded_response(
     out
 }
 
+/// The trailers of a client's request that go on to a provider. What says where a message goes, where it ends and whose it is
+/// counts in a head alone (RFC 9110, 6.5.1).
+pub fn forwarded_request_trailers(mut trailers: HeaderMap) -> HeaderMap {
+    let mut out = HeaderMap::with_capacity(trailers.len());
+    move_over(&mut trailers, &mut out, |name| !is_dropped_from_request(name) && !is_of_head(name));
+    out
+}
+
+/// The trailers of a provider's answer that go on to the client, without those for which `is_limit_header` holds.
+pub fn forwarded_response_trailers(
+    mut trailers: HeaderMap,
+    is_limit_header: impl Fn(&str) -> bool,
+) -> HeaderMap {
+    let mut out = HeaderMap::with_capacity(trailers.len());
+    move_over(&mut trailers, &mut out, |name| {
+        !is_dropped_from_response(name) && !is_of_head(name) && !is_limit_header(name.as_str())
+    });
+    out
+}
+
+/// Whether a field says how its message is to be read, which a trailer comes too late for.
+fn is_of_head(name: &HeaderName) -> bool {
+    [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, CONTENT_RANGE, HOST, TE, TRAILER, TRANSFER_ENCODING]
+        .contains(name)
+}
+
 /// The values of a header that is a list, whether they stand in one field or in several (RFC 9110, 5.3); `None` if there is
 /// none. What is no text counts as a member that nothing understands.
 pub fn listed(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
@@ -387,6 +416,36 @@ mod tests {
         {
             assert!(!is_dropped_from_request(&name.parse().unwrap()), "{name}");
         }
+    }
+
+    #[test]
+    fn trailers_say_nothing_of_the_message_and_of_the_account() {
+        let fields = [
+            ("x-sum", "1"),
+            ("content-length", "900"),
+            ("transfer-encoding", "chunked"),
+            ("host", "evil"),
+            ("content-encoding", "gzip"),
+            ("connection", "close"),
+            ("x-sum", "2"),
+        ];
+        let request = [&fields[..], &[("authorization", "Bearer user"), ("cookie", "c")]].concat();
+        assert_eq!(names(&forwarded_request_trailers(map(&request))), [("x-sum", "1"), ("x-sum", "2")]);
+        let answer =
+            [&fields[..], &[("set-cookie", "c"), ("anthropic-organization-id", "o"), ("x-limit", "1")]]
+                .concat();
+        let is_limit_header = |name: &str| name == "x-limit";
+        assert_eq!(
+            names(&forwarded_response_trailers(map(&answer), is_limit_header)),
+            [("x-sum", "1"), ("x-sum", "2")]
+        );
+    }
+
+    #[test]
+    fn several_fields_are_one_list() {
+        let headers = map(&[("content-encoding", "identity"), ("x", "1"), ("content-encoding", "br")]);
+        assert_eq!(listed(&headers, &CONTENT_ENCODING).as_deref(), Some("identity, br"));
+        assert_eq!(listed(&headers, &HOST), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 use trunkline_core::availability::RequestEnd;
 use trunkline_core::event_cut::StreamLimits;
+use trunkline_core::headers;
 use trunkline_core::provider::Provider;
 
 use self::limit_events::{Left, LimitEvents};
@@ -82,6 +83,8 @@ pub struct Relay {
     was_cut: bool,
     /// Takes out what the client is not to see.
     cut_out: Option<Box<LimitEvents>>,
+    /// Whose limit headers are not for the client's eyes, in trailers either.
+    hidden_limits: Option<&'static dyn Provider>,
     state: State,
     idle: Duration,
     /// Since when the provider has been silent; `None` while it is not. The clock is only read once it falls silent.
@@ -127,6 +130,7 @@ impl Relay {
             held: begun.and_then(|begun| begun.held),
             was_cut,
             cut_out: None,
+            hidden_limits: None,
             state: State::Streaming,
             idle,
             silent_since: None,
@@ -146,6 +150,20 @@ impl Relay {
         decoder: Option<BodyDecoder>,
     ) {
         self.cut_out = Some(Box::new(LimitEvents::new(limits, provider, decoder)));
+    }
+
+    /// Has limits of the provider's account taken out of trailers.
+    pub(crate) fn hide_limits(&mut self, provider: &'static dyn Provider) {
+        self.hidden_limits = Some(provider);
+    }
+
+    /// What of trailers the client is shown.
+    fn shown(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let is_limit = |name: &str| self.hidden_limits.is_some_and(|provider| provider.is_limit_header(name));
+        match frame.into_trailers() {
+            Ok(trailers) => Frame::trailers(headers::forwarded_response_trailers(trailers, is_limit)),
+            Err(frame) => frame,
+        }
     }
 
     /// The next frame for the client.
@@ -251,7 +269,7 @@ impl Relay {
         self.silent_since = None;
         let frame = match first.into_data() {
             Ok(data) => Frame::data(self.merge(data, context)),
-            Err(frame) => frame,
+            Err(frame) => self.shown(frame),
         };
         let length = frame.data_ref().map(Bytes::len);
         self.bytes_out += length.unwrap_or(0) as u64;

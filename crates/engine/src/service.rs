@@ -292,6 +292,9 @@ impl Service {
                 return Box::pin(self.open_socket(&parts, call, upgrade, address, under, guard)).await;
             }
             Err(fault) => {
+                if fault.kind == FaultKind::Framing {
+                    rest.refuse();
+                }
                 // What a browser asks for a page is refused as operations.md has it.
                 let facts = self
                     .provider
@@ -473,6 +476,9 @@ impl Service {
         }
         guard.connection().on_given(1);
         let mut relay = Relay::new(answer, credential, upload, self.settings.idle, record, guard);
+        if !passthrough {
+            relay.hide_limits(self.provider);
+        }
         if let Some((limits, decoder)) = cut {
             // It becomes shorter, and is decoded where it has to be: the one case in which an encoding changes.
             response_headers = headers::without(response_headers, &CONTENT_LENGTH);

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use trunkline_core::body_rate::BodyRate;
+use trunkline_core::headers;
 use trunkline_core::provider::{WANTED_COUNT, WANTED_MODEL, WANTED_SESSION};
 use trunkline_core::scan::{Found, Progress, Wanted};
 
@@ -453,7 +454,9 @@ impl State {
                             Err(error) => Err(self.fail(error)),
                         }));
                     }
-                    Err(frame) => self.trailers = frame.into_trailers().ok(),
+                    Err(frame) => {
+                        self.trailers = frame.into_trailers().ok().map(headers::forwarded_request_trailers)
+                    }
                 },
             }
         }

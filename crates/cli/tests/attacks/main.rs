@@ -19,3 +19,12 @@ mod flood;
 mod slow;
 #[cfg(test)]
 mod support;
+
+#[cfg(test)]
+mod hosts;
+#[cfg(test)]
+mod paths;
+#[cfg(test)]
+mod smuggling;
+#[cfg(test)]
+mod target;

@@ -270,7 +270,7 @@ async fn a_refused_upgrade_leaves_a_connection_that_works() {
     };
     for _ in 0..5 {
         let response = connection.send(&from_elsewhere(&upgrade("wrong"))).await.unwrap();
-        assert_eq!((response.status(), response.end), (401, Ended::Complete), "{response:?}");
+        assert_eq!((response.status(), response.end), (400, Ended::Complete), "{response:?}");
         let response =
             connection.send(&upgrade(USER_TOKEN).set_header("Sec-WebSocket-Key", "short")).await.unwrap();
         assert_eq!((response.status(), response.end), (400, Ended::Complete), "{response:?}");
@@ -294,7 +294,15 @@ async fn an_early_answer_of_the_provider_announces_the_end_and_arrives() {
         let mut connection = Connection::connect(trunkline.addr().unwrap()).await.unwrap();
         let framing =
             if is_chunked { ("Transfer-Encoding", "chunked") } else { ("Content-Length", "800000") };
-        connection.write_head(&message("").header(framing.0, framing.1)).await.unwrap();
+        // What the choice of a credential has to know is in the head and the first bytes.
+        let request = message("").header("X-Claude-Code-Session-Id", "s").header(framing.0, framing.1);
+        connection.write_head(&request).await.unwrap();
+        let begins = br#"{"model":"claude-opus-4-8","messages":["#;
+        if is_chunked {
+            connection.write_chunk(begins).await.unwrap();
+        } else {
+            connection.write_raw(begins).await.unwrap();
+        }
         let response = connection.response().await.unwrap();
         assert_eq!((response.status(), response.text().as_str()), (413, r#"{"early":true}"#));
         assert_eq!(response.header("connection"), Some("close"));

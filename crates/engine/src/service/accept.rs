@@ -60,13 +60,13 @@ impl Service {
             && head.is_contradictory()
         {
             return Err(Fault::new(
-                FaultKind::InvalidRequest,
+                FaultKind::Framing,
                 "the request states the length of its body in two ways that contradict each other",
             ));
         }
         let authority = parts.uri.authority().map(http::uri::Authority::as_str);
         request_head::check(parts.version, authority, &parts.headers)
-            .map_err(|bad| invalid(bad.to_string()))?;
+            .map_err(|bad| Fault::new(FaultKind::Framing, bad.to_string()))?;
         let size: usize =
             parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         if size > self.settings.max_header {
@@ -119,6 +119,10 @@ impl Service {
             // Whatever it is, if its body names a model then that model must be allowed.
             Route::OnlyIfAllowed => (parts.method == http::Method::POST, needed()),
         };
+        // Of a tunnel's end nobody would know: its bytes are no messages (RFC 9110, 9.3.6).
+        if parts.method == http::Method::CONNECT && !wants_socket {
+            return Err(Fault::new(FaultKind::Framing, "CONNECT is served for WebSockets over HTTP/2 alone"));
+        }
         let target =
             self.target(parts).ok_or_else(|| invalid("the request target is not valid".to_owned()))?;
         let given = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);

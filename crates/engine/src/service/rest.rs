@@ -58,6 +58,11 @@ impl Rest {
         }
     }
 
+    /// What follows the head is not to be read: where it ends is not known (RFC 9112, 6.3).
+    pub(super) fn refuse(&mut self) {
+        self.body = At::Refused;
+    }
+
     /// The body, if nobody has it yet. What is read of it counts as read.
     pub(super) fn untouched(&mut self) -> Option<&mut ReceivedBody> {
         match &mut self.body {

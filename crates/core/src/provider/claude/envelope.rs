@@ -9,7 +9,7 @@ use crate::provider::OwnAnswer;
 /// `{"type":"error","error":{"type":…,"message":…},"request_id":…}` (claude.md, *Errors of our own*).
 pub(super) fn error(fault: &Fault, request_id: &str) -> OwnAnswer {
     let kind = match fault.kind {
-        FaultKind::InvalidRequest | FaultKind::RequestTimeout => "invalid_request_error",
+        FaultKind::InvalidRequest | FaultKind::Framing | FaultKind::RequestTimeout => "invalid_request_error",
         FaultKind::Authentication | FaultKind::UserInactive => "authentication_error",
         FaultKind::Permission | FaultKind::WebPage => "permission_error",
         FaultKind::NotFound | FaultKind::ModelNotServed | FaultKind::UpgradeRequired => "not_found_error",

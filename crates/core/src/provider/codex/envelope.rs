@@ -13,6 +13,7 @@ use crate::provider::OwnAnswer;
 pub(super) fn error(fault: &Fault) -> OwnAnswer {
     let kind = match fault.kind {
         FaultKind::InvalidRequest
+        | FaultKind::Framing
         | FaultKind::NotFound
         | FaultKind::ModelDenied
         | FaultKind::ModelNotServed

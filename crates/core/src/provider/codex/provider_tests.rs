@@ -276,6 +276,7 @@ fn our_own_errors() {
         (FaultKind::BodyTooLarge, 413, "invalid_request_error"),
         (FaultKind::Overloaded, 503, "server_error"),
         (FaultKind::UpstreamConnection, 502, "server_error"),
+        (FaultKind::UpstreamAnswer, 502, "server_error"),
         (FaultKind::UpstreamTimeout, 504, "server_error"),
     ] {
         let answer = Codex.error(&Fault::new(kind, "why \"not\""), "req_1");

@@ -66,6 +66,7 @@ impl SocketFacts for Codex {
             | FaultKind::UpstreamAnswer
             | FaultKind::UpstreamTimeout => StatusCode::UPGRADE_REQUIRED,
             FaultKind::InvalidRequest
+            | FaultKind::Framing
             | FaultKind::Authentication
             | FaultKind::UserInactive
             | FaultKind::Permission
