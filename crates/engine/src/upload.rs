@@ -455,7 +455,7 @@ impl State {
                         }));
                     }
                     Err(frame) => {
-                        self.trailers = frame.into_trailers().ok().map(headers::forwarded_request_trailers)
+                        self.trailers = frame.into_trailers().ok().map(headers::forwarded_request_trailers);
                     }
                 },
             }

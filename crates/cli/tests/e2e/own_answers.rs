@@ -1,7 +1,7 @@
 //! An answer of ours before a request's body has been read leaves a connection that works, or announces its end, and always
 //! arrives (claude.md, *Errors of our own*).
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -9,7 +9,6 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use trunkline_testkit::client::{Connection, Ended, H2Client, Request, Response};
-use trunkline_testkit::ports::ClosedPort;
 use trunkline_testkit::upstream::{Intake, on_head};
 use trunkline_testkit::{Script, Signal, Trunkline, Upstream, bounded};
 
@@ -20,8 +19,12 @@ struct Scene {
     upstream: Upstream,
     claude: Trunkline,
     codex: Trunkline,
-    /// Where the provider of the Codex service is not.
-    _closed: ClosedPort,
+}
+
+/// A port that nobody listens on.
+fn nobody() -> String {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", closed.local_addr().unwrap())
 }
 
 /// A configuration that believes its clients when they say for whom they ask.
@@ -46,19 +49,17 @@ impl Scene {
             "credentials": [{ "tag": "main", "oauth_token": OAUTH_TOKEN }],
             "upstream": { "api_url": upstream.url() },
         });
-        let closed = ClosedPort::new().unwrap();
         let codex = json!({
             "type": "codex",
             "listen_port": 0,
             "users": [{ "name": "alice", "token": USER_TOKEN }],
             "credentials": [{ "tag": "key", "type": "api_key", "api_key": "sk-of-the-credential" }],
-            "upstream": { "openai_url": format!("http://{}", closed.addr()) },
+            "upstream": { "openai_url": nobody() },
         });
         Self {
             upstream,
             claude: trunkline().config(&behind_a_proxy(&claude)).start().await.unwrap(),
             codex: trunkline().config(&behind_a_proxy(&codex)).start().await.unwrap(),
-            _closed: closed,
         }
     }
 
@@ -293,9 +294,15 @@ async fn an_early_answer_of_the_provider_announces_the_end_and_arrives() {
         let mut connection = Connection::connect(trunkline.addr().unwrap()).await.unwrap();
         let framing =
             if is_chunked { ("Transfer-Encoding", "chunked") } else { ("Content-Length", "800000") };
-        // Its session is named, so that its body is not waited for.
-        let upload = message("").header("x-claude-code-session-id", "one");
-        connection.write_head(&upload.header(framing.0, framing.1)).await.unwrap();
+        // What the choice of a credential has to know is in the head and the first bytes.
+        let request = message("").header("X-Claude-Code-Session-Id", "s").header(framing.0, framing.1);
+        connection.write_head(&request).await.unwrap();
+        let begins = br#"{"model":"claude-opus-4-8","messages":["#;
+        if is_chunked {
+            connection.write_chunk(begins).await.unwrap();
+        } else {
+            connection.write_raw(begins).await.unwrap();
+        }
         let response = connection.response().await.unwrap();
         assert_eq!((response.status(), response.text().as_str()), (413, r#"{"early":true}"#));
         assert_eq!(response.header("connection"), Some("close"));
