@@ -12,6 +12,7 @@
 
 pub mod aggregate;
 pub mod caps;
+mod class;
 pub mod credential_state;
 pub mod error_body;
 pub mod exhausted;

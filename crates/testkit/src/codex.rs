@@ -203,6 +203,11 @@ impl CodexApi {
         self.with(label, |account| account.limits.clone())
     }
 
+    /// Changes the plan of an account; logins that were issued before do not know it.
+    pub fn set_plan(&self, label: &str, plan: &str) {
+        self.with(label, |account| plan.clone_into(&mut account.plan));
+    }
+
     /// Makes all access tokens of an account invalid (401), as if they had expired.
     pub fn revoke_access(&self, label: &str) {
         self.with(label, |account| account.access.clear());

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use trunkline_testkit::client::{Ended, Request};
 use trunkline_testkit::codex::{Limits, TurnScript};
-use trunkline_testkit::{Script, sse};
+use trunkline_testkit::{Script, Trunkline, sse};
 
 use crate::pool::{status_of, unix_now};
 use crate::support::codex::{CodexPool, body, codex_refusal, send, turn, turn_in};
@@ -46,6 +46,44 @@ async fn an_answer_shows_the_pool_as_one_account() {
     assert_eq!((models.status(), models.json().unwrap()), (200, json!({ "models": [] })));
     assert_eq!(models.header("x-codex-primary-used-percent"), None);
     assert_eq!(models.header("etag"), Some("W/\"scripted-etag-1\""));
+}
+
+/// Waits until an account's plan and weight are these.
+async fn plan_of(running: &Trunkline, plan: &str, weight: f64) {
+    status_of(running, |credentials| {
+        credentials[0]["plan"] == plan && credentials[0]["weight"].as_f64() == Some(weight)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_plan_that_was_seen_last_is_what_a_login_weighs_by() {
+    let pool = CodexPool::new(&["a"]).await;
+    // The login says "pro"; the poll knows better.
+    pool.api.set_plan("a", "promax");
+    let running = pool.start().await;
+    plan_of(&running, "promax", 25.0).await;
+    // By the header alone, without any limits beside it.
+    let plain = Script::sse([sse::event("response.completed", &json!({ "type": "response.completed" }))]);
+    pool.api.next("a", plain.header("x-codex-plan-type", "prolite"));
+    assert_eq!(send(&running, &turn_in("one")).await.status(), 200);
+    plan_of(&running, "prolite", 5.0).await;
+    // By an event.
+    let event = json!({ "type": "codex.rate_limits", "plan_type": "plus", "rate_limits": null });
+    pool.api.next_turn("a", TurnScript::new().event(event).go_on());
+    assert_eq!(send(&running, &turn_in("one")).await.status(), 200);
+    plan_of(&running, "plus", 1.0).await;
+    // Whoever does not know it says nothing.
+    pool.api.next("a", Script::json(200, &json!({})).header("x-codex-plan-type", "unknown"));
+    assert_eq!(send(&running, &turn_in("one")).await.status(), 200);
+    plan_of(&running, "plus", 1.0).await;
+    // Another login is perhaps of another account.
+    pool.api.set_plan("a", "pro");
+    let mut login = pool.api.login_file("a").unwrap();
+    login["tokens"]["access_token"] = json!("another");
+    pool.api.next_on("/backend-api/wham/usage", Script::json(500, &json!({})));
+    pool.home.write("a/auth.json", login.to_string()).unwrap();
+    plan_of(&running, "pro", 10.0).await;
 }
 
 #[tokio::test]

@@ -57,6 +57,8 @@ pub struct AggregateWindow {
     pub length: Option<Duration>,
     /// Whether any credential's window stands behind the number.
     pub is_known: bool,
+    /// Whether there is no such window: it is known of every login that it has none, or none that has begun. It is not shown.
+    pub is_absent: bool,
 }
 
 /// Warning rules (limits.md, *Rate-limit headers that a client sees*): a window is warned of from `used` percent on if
@@ -75,8 +77,13 @@ const WEEKLY_WARNINGS: &[Warning] = &[
 ];
 
 impl AggregateWindow {
-    const NOTHING: Self =
-        Self { utilization: Utilization::FULL, resets_at: None, length: None, is_known: true };
+    const NOTHING: Self = Self {
+        utilization: Utilization::FULL,
+        resets_at: None,
+        length: None,
+        is_known: true,
+        is_absent: false,
+    };
 
     /// Its length: as stated, else the usual one.
     pub fn length_or_usual(&self, which: BaseWindow) -> Duration {
@@ -156,6 +163,7 @@ impl Aggregate {
             let window = aggregate.windows.get_mut(aggregate.claim);
             window.utilization = Utilization::FULL;
             window.is_known = true;
+            window.is_absent = false;
         }
         aggregate
     }
@@ -166,7 +174,7 @@ impl Aggregate {
         }
         let rank = |which: BaseWindow| {
             let window = self.windows.get(which);
-            (window.warning(which, now).is_some(), window.utilization)
+            (!window.is_absent, window.warning(which, now).is_some(), window.utilization)
         };
         if rank(BaseWindow::Weekly) > rank(BaseWindow::FiveHour) {
             BaseWindow::Weekly
@@ -228,23 +236,31 @@ impl Seen<'_, '_> {
     }
 }
 
-/// One window over the members that count. A window that a member does not have offers its whole cap.
+/// One window over the members that count. A login that has no such window is left out; one of which nothing is known offers its
+/// whole cap, as does one whose window has not begun.
 fn sum(counted: &[&Seen<'_, '_>], which: BaseWindow, now: SystemTime) -> AggregateWindow {
     let (mut remaining, mut offered) = (0.0, 0.0);
     let mut resets_at: Option<SystemTime> = None;
     let mut length: Option<(f64, Duration)> = None;
-    let mut is_known = false;
+    let (mut is_known, mut is_possible) = (false, false);
     for Seen { member, .. } in counted {
         let (cap, weight) = (member.cap(which), member.weight.get());
-        let window = if member.kind == MemberKind::Login { member.windows.base(which) } else { None };
+        let is_login = member.kind == MemberKind::Login;
+        let window = if is_login { member.windows.base(which, now) } else { None };
+        let is_refused = member.is_refused_by(which, now);
+        let is_unobserved = is_login && member.windows.is_unobserved();
+        is_possible |= is_unobserved || is_refused;
+        if is_login && window.is_none() && !is_unobserved && !is_refused {
+            continue;
+        }
         offered += cap * weight;
         let left = window.map_or(cap, |window| cap - window.effective(now).percent());
         // Capped: nothing is left. Refused: nothing is left, whatever the number says.
-        if !member.is_refused_by(which, now) {
+        if !is_refused {
             remaining += left.max(0.0) * weight;
         }
         let Some(window) = window else { continue };
-        is_known = true;
+        is_known |= window.has_begun();
         if window.effective(now) > Utilization::ZERO
             && let Some(reset) = window.reset_ahead(now)
         {
@@ -256,12 +272,14 @@ fn sum(counted: &[&Seen<'_, '_>], which: BaseWindow, now: SystemTime) -> Aggrega
             length = Some((weight, stated));
         }
     }
-    let used = (100.0 * (1.0 - remaining / offered)).clamp(0.0, 100.0);
+    let part_left = if offered > 0.0 { remaining / offered } else { 1.0 };
+    let used = (100.0 * (1.0 - part_left)).clamp(0.0, 100.0);
     AggregateWindow {
         utilization: Utilization::from_percent(used).unwrap_or(Utilization::FULL),
         resets_at,
         length: length.map(|(_, length)| length),
         is_known,
+        is_absent: !is_known && !is_possible,
     }
 }
 

@@ -28,9 +28,9 @@ pub struct RateLimit {
 
 /// The windows at their caps at `now`, scoped limits among them.
 pub fn capped_windows(windows: &Windows, caps: Caps, now: SystemTime) -> Vec<CappedWindow> {
-    let base = BaseWindow::BOTH.into_iter().filter_map(|which| {
-        let window = windows.base(which)?;
-        Some((which.name().to_owned(), Scope::All, window, caps.percent(which)))
+    let base = BaseWindow::BOTH.into_iter().flat_map(|which| {
+        let of_class = windows.of_class(which);
+        of_class.map(move |window| (which.name().to_owned(), Scope::All, window, caps.percent(which)))
     });
     let scoped = windows.scoped().map(|(scope, _, window)| {
         let name = scope.to_string();
@@ -103,7 +103,11 @@ pub fn is_below_cap(windows: &Windows, caps: Caps, window: &str, now: SystemTime
     }
     let is_below = |used: &crate::limits::Window, cap| used.effective(now).percent() < cap;
     if let Some(which) = BaseWindow::BOTH.into_iter().find(|which| which.name() == window) {
-        return windows.base(which).is_some_and(|used| is_below(used, caps.percent(which)));
+        // One that is not there, where others are, limits nothing.
+        return match windows.base(which, now) {
+            Some(used) => is_below(used, caps.percent(which)),
+            None => !windows.is_unobserved(),
+        };
     }
     let mut scoped = windows.scoped().filter(|(scope, ..)| scope.to_string() == window).peekable();
     scoped.peek().is_some() && scoped.all(|(_, _, used)| is_below(used, caps.percent(BaseWindow::Weekly)))

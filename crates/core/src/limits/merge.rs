@@ -7,7 +7,7 @@ use crate::limits::window::Window;
 use crate::limits::windows::Source;
 
 /// Resets that differ by no more than this are of one window: providers compute them anew for every answer.
-pub(super) const SAME_WINDOW: Duration = Duration::from_secs(60);
+const SAME_WINDOW: Duration = Duration::from_secs(60);
 
 /// Merges a reading into what is known. Says whether the reading's value was taken or confirmed.
 pub(super) fn merge(known: &mut Option<Window>, reading: &Reading, source: Source, now: SystemTime) -> bool {
@@ -62,6 +62,11 @@ fn in_band(reported: &ReportedWindow, earlier: Window, now: SystemTime) -> Optio
         (None, Some(old)) if old <= now => Some(anew(reported, Some(earlier), now)),
         (None, old) => Some(same(old)),
     }
+}
+
+/// Whether these are resets of one window.
+pub(super) fn is_near(a: SystemTime, b: SystemTime) -> bool {
+    a.duration_since(b).or_else(|_| b.duration_since(a)).is_ok_and(|apart| apart <= SAME_WINDOW)
 }
 
 /// Whether `a` is later than `b` by more than [`SAME_WINDOW`].

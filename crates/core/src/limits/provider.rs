@@ -44,6 +44,11 @@ pub trait LimitFacts: Debug + Send + Sync + 'static {
     /// Whether a response header tells of limits, and is replaced by the aggregate's. `name` is in lower case.
     fn is_limit_header(&self, name: &str) -> bool;
 
+    /// Whether a response header is read: those of limits, and what else tells of the account. `name` is in lower case.
+    fn is_read(&self, name: &str) -> bool {
+        self.is_limit_header(name)
+    }
+
     /// What response headers say. Upgrades (101) say nothing: their numbers are from before the connection.
     fn read_headers(&self, status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Readings;
 

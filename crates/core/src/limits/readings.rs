@@ -50,6 +50,8 @@ pub struct ScopedReading {
 pub struct Readings {
     /// Of the base windows.
     pub base: WindowPair<Reading>,
+    /// Of a second window of the same class as one in `base`, such as one of 30 days beside one of 7.
+    pub second: WindowPair<Reading>,
     /// Of scoped limits, at most [`MAX_SCOPED_READINGS`].
     pub scoped: Vec<ScopedReading>,
     /// Whether `scoped` lists every limit by id that there is, so that others are no longer known.
@@ -70,7 +72,14 @@ impl Readings {
         let has_value = |pair: &WindowPair<Reading>| {
             BaseWindow::BOTH.iter().any(|which| matches!(pair.get(*which), Reading::Value(_)))
         };
-        has_value(&self.base) || self.scoped.iter().any(|scoped| has_value(&scoped.windows))
+        has_value(&self.base)
+            || has_value(&self.second)
+            || self.scoped.iter().any(|scoped| has_value(&scoped.windows))
+    }
+
+    /// Whether it says anything that whoever keeps a credential is to be told.
+    pub fn is_worth_telling(&self) -> bool {
+        self.carries_data() || self.ignored > 0 || self.plan_type.is_some()
     }
 
     /// Counts one more ignored value.
@@ -88,10 +97,10 @@ impl Readings {
         }
     }
 
-    /// Notes the plan's name, if it is fit to be one.
+    /// Notes the plan's name, if it is fit to be one. Who does not know it says `unknown`.
     pub(crate) fn note_plan(&mut self, plan: &str) {
         let fits = (1..=MAX_PLAN).contains(&plan.len()) && plan.bytes().all(|byte| byte.is_ascii_graphic());
-        if fits {
+        if fits && plan != "unknown" {
             self.plan_type = Some(plan.to_owned());
         }
     }

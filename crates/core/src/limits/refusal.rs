@@ -70,7 +70,7 @@ impl Refusal {
                     BaseWindow::BOTH
                         .into_iter()
                         .filter(|which| refused.get(*which).is_some())
-                        .filter_map(|which| windows.base(which)?.reset_ahead(now))
+                        .filter_map(|which| windows.base(which, now)?.reset_ahead(now))
                         .max()
                 };
                 (until.or_else(known), if *out_of_credits { OUT_OF_CREDITS_WAIT } else { NO_RESET_WAIT })

@@ -64,6 +64,16 @@ impl Window {
         }
     }
 
+    /// Whether it has begun: one that nothing was taken of, and that ends at no time, has not.
+    pub fn has_begun(&self) -> bool {
+        self.utilization > Utilization::ZERO || self.resets_at.is_some()
+    }
+
+    /// Whether it has ended at `now`; of the one after it nothing is known.
+    pub fn is_over(&self, now: SystemTime) -> bool {
+        self.resets_at.is_some_and(|reset| reset <= now)
+    }
+
     /// The reset, if it is still ahead.
     pub fn reset_ahead(&self, now: SystemTime) -> Option<SystemTime> {
         self.resets_at.filter(|reset| *reset > now)

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::limits::merge::{SAME_WINDOW, merge};
+use crate::limits::class::Class;
+use crate::limits::merge::{is_near, merge};
 use crate::limits::readings::{Reading, Readings, ReportedWindow};
 use crate::limits::refusal::{REFUSED_FROM, Refusal};
 use crate::limits::scope::MAX_MODEL;
@@ -62,7 +63,7 @@ impl ScopedLimit {
 /// The windows of one credential.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Windows {
-    base: WindowPair<Option<Window>>,
+    base: WindowPair<Class>,
     scoped: Vec<ScopedLimit>,
 }
 
@@ -72,14 +73,23 @@ impl Windows {
         Self::default()
     }
 
-    /// A base window, if it is known.
-    pub fn base(&self, which: BaseWindow) -> Option<&Window> {
-        self.base.get(which).as_ref()
+    /// A base window, if it is known: of two of a class the fuller one at `now`, since they have one cap.
+    pub fn base(&self, which: BaseWindow, now: SystemTime) -> Option<&Window> {
+        self.of_class(which).max_by(|a, b| {
+            let rank = |window: &Window| (window.effective(now), window.resets_at);
+            // The first of equals.
+            rank(a).cmp(&rank(b)).then(std::cmp::Ordering::Greater)
+        })
     }
 
-    /// Whether neither base window is known.
+    /// Every base window of a class, two at most.
+    pub fn of_class(&self, which: BaseWindow) -> impl Iterator<Item = &Window> {
+        self.base.get(which).iter()
+    }
+
+    /// Whether no base window is known.
     pub fn is_unobserved(&self) -> bool {
-        BaseWindow::BOTH.iter().all(|which| self.base(*which).is_none())
+        BaseWindow::BOTH.iter().all(|which| self.of_class(*which).next().is_none())
     }
 
     /// The known windows of scoped limits, for metrics and status: the limit, which window, the window.
@@ -94,8 +104,10 @@ impl Windows {
     /// Merges what one source said at `now`.
     pub fn observe(&mut self, readings: &Readings, source: Source, now: SystemTime) -> Observed {
         let mut observed = Observed { is_fresh: false, ignored: readings.ignored };
+        let says_any = carries_value(&readings.base);
         for which in BaseWindow::BOTH {
-            observed.is_fresh |= merge(self.base.get_mut(which), readings.base.get(which), source, now);
+            let said = [readings.base.get(which), readings.second.get(which)];
+            observed.is_fresh |= self.base.get_mut(which).observe(said, says_any, source, now);
         }
         if readings.lists_all_limits && source == Source::Poll {
             for limit in &mut self.scoped {
@@ -129,7 +141,11 @@ impl Windows {
             Refusal::Base { windows, .. } => {
                 for which in BaseWindow::BOTH {
                     if let Some(refused) = windows.get(which) {
-                        raise(self.base.get_mut(which), refused.resets_at, now);
+                        raise(
+                            self.base.get_mut(which).refusing(refused.resets_at, now),
+                            refused.resets_at,
+                            now,
+                        );
                     }
                 }
             }
@@ -154,9 +170,9 @@ impl Windows {
     /// What the caps say at `now`: the base windows and, for a request of `model`, the scoped limits that bind it, which
     /// are at or over their cap. `None` if none is: not `capped`. Scoped windows have the weekly cap.
     pub fn capped(&self, caps: Caps, model: Option<&str>, now: SystemTime) -> Option<Limited> {
-        let base = BaseWindow::BOTH
-            .into_iter()
-            .filter_map(|which| Some((super::Claim::Base(which), self.base(which)?, caps.percent(which))));
+        let base = BaseWindow::BOTH.into_iter().flat_map(|which| {
+            self.of_class(which).map(move |window| (super::Claim::Base(which), window, caps.percent(which)))
+        });
         let scoped = self
             .scoped
             .iter()
@@ -230,15 +246,12 @@ fn raise(window: &mut Option<Window>, resets_at: Option<SystemTime>, now: System
 
 /// Which window of a scoped limit refused: the one with that reset, else the one that is used up, else the weekly.
 fn refusing(windows: &WindowPair<Option<Window>>, until: Option<SystemTime>) -> BaseWindow {
-    let is_near = |window: &Window| {
-        until.zip(window.resets_at).is_some_and(|(a, b)| {
-            a.duration_since(b).or_else(|_| b.duration_since(a)).is_ok_and(|apart| apart <= SAME_WINDOW)
-        })
-    };
+    let ends_then =
+        |window: &Window| until.zip(window.resets_at).is_some_and(|(until, reset)| is_near(until, reset));
     let find = |holds: &dyn Fn(&Window) -> bool| {
         BaseWindow::BOTH.into_iter().find(|which| windows.get(*which).as_ref().is_some_and(holds))
     };
-    find(&is_near)
+    find(&ends_then)
         .or_else(|| find(&|window| window.utilization.percent() >= REFUSED_FROM))
         .unwrap_or(BaseWindow::Weekly)
 }

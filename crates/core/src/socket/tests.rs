@@ -16,6 +16,7 @@ fn aggregate(percent: f64) -> Aggregate {
         resets_at: None,
         length: None,
         is_known: true,
+        is_absent: false,
     };
     Aggregate {
         windows: WindowPair { five_hour: window, weekly: window },

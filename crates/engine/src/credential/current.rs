@@ -103,8 +103,8 @@ impl Current {
     }
 
     /// One of its windows, for the strategies.
-    pub(crate) fn window_use(&self, which: BaseWindow) -> WindowUse {
-        let window = self.windows.base(which);
+    pub(crate) fn window_use(&self, which: BaseWindow, now: SystemTime) -> WindowUse {
+        let window = self.windows.base(which, now);
         WindowUse::new(
             self.caps.percent(which),
             window.map(|window| window.utilization.percent()),

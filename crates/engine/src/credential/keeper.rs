@@ -590,6 +590,7 @@ impl Keeper {
         if change == LoginChange::Changed && !is_refreshed && self.login.is_some() {
             self.has_other_login = true;
             self.limits.on_other_login();
+            self.plan.on_other_login();
         }
         self.login = Some(login.clone());
     }

@@ -379,10 +379,11 @@ impl LiveCredential {
         if matches!(self.source, CredentialSource::ApiKey(_)) {
             return;
         }
+        let facts = provider.limit_facts();
         let mut hasher = FixedState::default().build_hasher();
         let mut has_any = false;
         for (name, value) in headers {
-            if provider.is_limit_header(name.as_str()) {
+            if facts.is_read(name.as_str()) {
                 has_any = true;
                 hasher.write(name.as_str().as_bytes());
                 hasher.write(value.as_bytes());
@@ -400,8 +401,8 @@ impl LiveCredential {
         }
         self.last_headers.store(hash, Ordering::Relaxed);
         self.last_headers_at.store(seconds, Ordering::Relaxed);
-        let readings = provider.limit_facts().read_headers(status, headers, now);
-        if readings.carries_data() || readings.ignored > 0 {
+        let readings = facts.read_headers(status, headers, now);
+        if readings.is_worth_telling() {
             self.tell(Told::Readings(readings));
         }
     }

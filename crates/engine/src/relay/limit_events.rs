@@ -103,7 +103,7 @@ impl LimitEvents {
     fn tell(&mut self, credential: &Credential) {
         for event in self.cut.take_cut() {
             let readings = self.provider.limit_facts().read_event(&event, SystemTime::now());
-            if readings.carries_data() || readings.ignored > 0 {
+            if readings.is_worth_telling() {
                 credential.live().tell(Told::Readings(readings));
             }
         }

@@ -132,6 +132,7 @@ impl Pool {
 pub(super) struct Seen<'a> {
     pub(super) credential: &'a Arc<Credential>,
     pub(super) current: Arc<Current>,
+    now: SystemTime,
     anew: Option<Vec<Fact>>,
 }
 
@@ -139,7 +140,7 @@ impl<'a> Seen<'a> {
     pub(super) fn new(credential: &'a Arc<Credential>, now: SystemTime) -> Self {
         let current = credential.live().current();
         let anew = current.facts_anew(now);
-        Self { credential, current, anew }
+        Self { credential, current, now, anew }
     }
 
     pub(super) fn facts(&self) -> &[Fact] {
@@ -156,8 +157,8 @@ impl<'a> Seen<'a> {
             models: &settings.models,
             weight: self.credential.weight_by(&self.current),
             weight_is_set: settings.weight.is_some(),
-            weekly: self.current.window_use(BaseWindow::Weekly),
-            five_hour: self.current.window_use(BaseWindow::FiveHour),
+            weekly: self.current.window_use(BaseWindow::Weekly, self.now),
+            five_hour: self.current.window_use(BaseWindow::FiveHour, self.now),
             facts: self.facts(),
             // Whether its provider takes them shows when it is asked.
             carries_websocket: true,

@@ -219,10 +219,18 @@ fn windows(credential: &Credential, now: SystemTime) -> Vec<WindowStatus> {
         cap_percent: caps.percent(which),
         resets_at: known.and_then(|known| known.reset_ahead(now)).map(seconds),
     };
-    let base = BaseWindow::BOTH.map(|which| of(which.name().to_owned(), which, known.base(which)));
+    // One that is not known is listed all the same, without a number; two of a class are two.
+    let base = BaseWindow::BOTH.into_iter().flat_map(|which| {
+        let mut windows: Vec<_> = known.of_class(which).map(Some).collect();
+        if windows.is_empty() {
+            windows.push(None);
+        }
+        windows.into_iter().map(move |window| (which, window))
+    });
+    let base = base.map(|(which, window)| of(which.name().to_owned(), which, window));
     let scoped =
         known.scoped().map(|(scope, _, window)| of(scope.to_string(), BaseWindow::Weekly, Some(window)));
-    base.into_iter().chain(scoped).collect()
+    base.chain(scoped).collect()
 }
 
 pub(super) fn seconds(at: SystemTime) -> u64 {

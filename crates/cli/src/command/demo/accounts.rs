@@ -203,7 +203,7 @@ mod tests {
                     .collect();
                 let readings = provider.limit_facts().read_headers(StatusCode::OK, &headers, now);
                 windows.observe(&readings, Source::InBand, now);
-                windows.base(BaseWindow::FiveHour).unwrap().effective(now).percent().to_string()
+                windows.base(BaseWindow::FiveHour, now).unwrap().effective(now).percent().to_string()
             };
             assert_eq!([used(9, 1_089), used(9, 1_090), used(10, 1_091)], ["100", "0", "40"]);
         }

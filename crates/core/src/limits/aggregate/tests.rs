@@ -52,8 +52,10 @@ fn of(members: &[Member<'_>]) -> Aggregate {
 
 #[test]
 fn the_used_part_of_what_is_offered() {
-    let (a, b) =
-        (windows(Some((20.0, Some(2000))), Some((49.5, Some(9000)))), windows(Some((0.0, None)), None));
+    let (a, b) = (
+        windows(Some((20.0, Some(2000))), Some((49.5, Some(9000)))),
+        windows(Some((0.0, None)), Some((0.0, None))),
+    );
     let one = of(&[login(&a)]);
     assert_eq!(percent(&one), ((20.0 / 0.99 * 1e6_f64).round() / 1e6, 50.0));
     assert_eq!(
@@ -84,6 +86,34 @@ fn a_fresh_pool_shows_nothing_and_one_at_its_caps_everything() {
     assert!(!capped.is_usable);
     let frees = Limited { claim: Some(Claim::Base(BaseWindow::Weekly)), until: Some(at(9000)) };
     assert_eq!((capped.frees, capped.claim), (Some(frees), BaseWindow::Weekly));
+}
+
+#[test]
+fn windows_that_are_not_there_are_left_out() {
+    // A plan with a weekly window alone beside one with both.
+    let (weekly, both) =
+        (windows(None, Some((49.5, Some(9000)))), windows(Some((49.5, Some(2000))), Some((0.0, Some(9000)))));
+    let alone = of(&[login(&weekly)]);
+    assert!(alone.windows.five_hour.is_absent && !alone.windows.weekly.is_absent);
+    assert_eq!((percent(&alone), alone.claim), ((0.0, 50.0), BaseWindow::Weekly));
+    let two = of(&[login(&weekly), login(&both)]);
+    assert_eq!(percent(&two), (50.0, 25.0));
+    assert!(!two.windows.five_hour.is_absent);
+    // One that has not begun offers what it has, and is not shown where no other stands beside it.
+    let idle = windows(Some((0.0, None)), Some((49.5, Some(9000))));
+    let fresh = of(&[login(&idle)]);
+    assert!(fresh.windows.five_hour.is_absent && !fresh.windows.five_hour.is_known);
+    assert_eq!(percent(&of(&[login(&idle), login(&both)])), (25.0, 25.0));
+    // Of a login never observed nothing is known, and of a key there is nothing to know.
+    let (unseen, none) = (Windows::new(), Windows::new());
+    assert!(!of(&[login(&unseen), login(&weekly)]).windows.five_hour.is_absent);
+    let key = Member { kind: MemberKind::ApiKey, ..login(&none) };
+    assert!(of(&[key, login(&weekly)]).windows.five_hour.is_absent);
+    // A refusal of it is shown all the same.
+    let until = Some(at(5000));
+    let refused = Some(Limited { claim: Some(Claim::Base(BaseWindow::FiveHour)), until });
+    let refused = of(&[Member { refused, ..login(&weekly) }]);
+    assert_eq!((refused.windows.five_hour.is_absent, percent(&refused).0), (false, 100.0));
 }
 
 #[test]
@@ -172,6 +202,7 @@ fn warnings_are_of_use_and_time() {
         resets_at: Some(at(NOW + left)),
         length: None,
         is_known: true,
+        is_absent: false,
     };
     let five = |percent, left| window(percent, left).warning(BaseWindow::FiveHour, at(NOW));
     assert_eq!(five(90.0, 5040), Some("0.9"));

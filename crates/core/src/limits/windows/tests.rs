@@ -32,7 +32,7 @@ fn after(readings: &[(Source, Reading)]) -> Option<(f64, Option<SystemTime>)> {
     for ((source, reading), second) in readings.iter().zip(0..) {
         windows.observe(&five_hour(*reading), *source, at(second));
     }
-    windows.base(BaseWindow::FiveHour).map(|window| (window.utilization.percent(), window.resets_at))
+    windows.base(BaseWindow::FiveHour, at(0)).map(|window| (window.utilization.percent(), window.resets_at))
 }
 
 const BAND: Source = Source::InBand;
@@ -59,12 +59,109 @@ fn in_band_within_a_window_only_rises() {
     }
 }
 
+fn of_length(percent: f64, reset: u64, days: u64) -> Reading {
+    let length = Some(Duration::from_secs(days * 86_400));
+    match value(percent, Some(reset)) {
+        Reading::Value(window) => Reading::Value(ReportedWindow { length, ..window }),
+        other => other,
+    }
+}
+
+fn long(first: Reading, second: Reading) -> Readings {
+    let of = |weekly| WindowPair { five_hour: Reading::Absent, weekly };
+    Readings { base: of(first), second: of(second), ..Readings::default() }
+}
+
+/// The windows of the long class: percent and reset, in order.
+fn known(windows: &Windows) -> Vec<(f64, Option<SystemTime>)> {
+    let of_class = windows.of_class(BaseWindow::Weekly);
+    of_class.map(|window| (window.utilization.percent(), window.resets_at)).collect()
+}
+
+#[test]
+fn two_windows_of_a_class_are_two() {
+    let (week, month) = (|percent| of_length(percent, 1_000, 7), |percent| of_length(percent, 5_000, 30));
+    for source in [BAND, Source::Poll, Source::External] {
+        let mut windows = Windows::new();
+        windows.observe(&long(month(20.0), week(90.0)), source, at(0));
+        assert_eq!(known(&windows), [(20.0, Some(at(5_000))), (90.0, Some(at(1_000)))], "{source:?}");
+        // The fuller one counts, until its own reset.
+        let fuller = |second| windows.base(BaseWindow::Weekly, at(second)).unwrap().effective(at(second));
+        assert_eq!((fuller(999).percent(), fuller(1_000).percent()), (90.0, 20.0));
+    }
+    let mut windows = Windows::new();
+    windows.observe(&long(month(20.0), week(90.0)), BAND, at(0));
+    // In whatever order they come, each is its own.
+    windows.observe(&long(week(91.0), month(21.0)), BAND, at(1));
+    assert_eq!(known(&windows), [(21.0, Some(at(5_000))), (91.0, Some(at(1_000)))]);
+    // One alone leaves the other; its length is known to the minute.
+    let minute = Duration::from_secs(60);
+    let Reading::Value(month_now) = month(99.0) else { panic!() };
+    let month_now =
+        ReportedWindow { length: month_now.length.map(|length| length.saturating_sub(minute)), ..month_now };
+    windows.observe(&long(Reading::Value(month_now), Reading::Absent), BAND, at(2));
+    assert_eq!(known(&windows), [(99.0, Some(at(5_000))), (91.0, Some(at(1_000)))]);
+    let until = |windows: &Windows, second| {
+        windows.capped(Caps::DEFAULT, None, at(second)).and_then(|limited| limited.until)
+    };
+    assert_eq!(until(&windows, 3), Some(at(5_000)), "a cap is for each");
+    // A refusal is of the one with its reset.
+    let mut refused = windows.clone();
+    let refusal = |reset| Refusal::Base {
+        windows: RefusedWindows {
+            five_hour: None,
+            weekly: Some(RefusedWindow { resets_at: Some(at(reset)) }),
+        },
+        until: Some(at(reset)),
+        out_of_credits: false,
+    };
+    refused.refuse(&refusal(1_030), None, at(3));
+    assert_eq!(known(&refused), [(99.0, Some(at(5_000))), (100.0, Some(at(1_030)))]);
+    // A poll knows what there is.
+    windows.observe(&long(week(5.0), Reading::Absent), Source::Poll, at(4));
+    assert_eq!(known(&windows), [(5.0, Some(at(1_000)))]);
+}
+
+#[test]
+fn windows_vanish_and_appear() {
+    let both = |five_hour, weekly| Readings { base: WindowPair { five_hour, weekly }, ..Readings::default() };
+    let mut windows = Windows::new();
+    windows.observe(&both(value(100.0, Some(100)), value(10.0, Some(900))), BAND, at(0));
+    let percent = |windows: &Windows, second| {
+        windows.base(BaseWindow::FiveHour, at(second)).map(|window| window.effective(at(second)).percent())
+    };
+    // What says nothing of it while it runs leaves it; once it has ended it is gone.
+    let weekly_alone = both(Reading::Absent, value(11.0, Some(900)));
+    windows.observe(&weekly_alone, BAND, at(50));
+    assert_eq!(percent(&windows, 50), Some(100.0));
+    windows.observe(&weekly_alone, BAND, at(100));
+    assert_eq!(percent(&windows, 100), None);
+    // It appears again, and a poll that does not name it takes it away at once, null or not.
+    for gone in [Reading::Absent, Reading::Unknown] {
+        windows.observe(&both(value(100.0, Some(200)), Reading::Absent), BAND, at(110));
+        assert_eq!(percent(&windows, 110), Some(100.0));
+        windows.observe(&both(gone, value(12.0, Some(900))), Source::Poll, at(120));
+        assert_eq!(percent(&windows, 120), None, "{gone:?}");
+    }
+    // One that says nothing at all is no word on it.
+    windows.observe(&Readings::default(), Source::Poll, at(130));
+    assert_eq!(windows.base(BaseWindow::Weekly, at(130)).map(|w| w.utilization.percent()), Some(12.0));
+    // An early reset: the new window ends later, or a poll shows it; one that has not begun limits nothing.
+    windows.observe(&both(Reading::Absent, value(100.0, Some(900))), BAND, at(140));
+    windows.observe(&both(Reading::Absent, value(1.0, Some(2_000))), BAND, at(150));
+    assert_eq!(known(&windows), [(1.0, Some(at(2_000)))]);
+    windows.observe(&both(Reading::Absent, value(100.0, Some(2_000))), BAND, at(160));
+    windows.observe(&both(Reading::Absent, value(0.0, None)), Source::Poll, at(170));
+    let window = windows.base(BaseWindow::Weekly, at(170)).unwrap();
+    assert!(!window.has_begun() && windows.capped(Caps::DEFAULT, None, at(170)).is_none());
+}
+
 #[test]
 fn a_window_without_a_reset_follows_one_that_has_ended() {
     let mut windows = Windows::new();
     windows.observe(&five_hour(value(100.0, Some(10))), BAND, at(0));
     windows.observe(&five_hour(value(7.0, None)), BAND, at(10));
-    let window = windows.base(BaseWindow::FiveHour).unwrap();
+    let window = windows.base(BaseWindow::FiveHour, at(11)).unwrap();
     assert_eq!((window.effective(at(11)).percent(), window.resets_at), (7.0, None));
 }
 
@@ -92,7 +189,10 @@ fn of_externals_the_newest_wins() {
     assert!(observe(&mut windows, 80.0, 10));
     assert!(observe(&mut windows, 20.0, 11));
     assert!(!observe(&mut windows, 90.0, 5));
-    assert!((windows.base(BaseWindow::FiveHour).unwrap().utilization.percent() - 20.0).abs() < f64::EPSILON);
+    assert!(
+        (windows.base(BaseWindow::FiveHour, at(1)).unwrap().utilization.percent() - 20.0).abs()
+            < f64::EPSILON
+    );
 }
 
 #[test]
@@ -147,7 +247,7 @@ fn refusals_raise_what_refused() {
     };
     windows.refuse(&base(refused(None), refused(Some(9000)), Some(9000)), None, at(1));
     for (which, reset) in [(BaseWindow::FiveHour, 1000), (BaseWindow::Weekly, 9000)] {
-        let window = windows.base(which).unwrap();
+        let window = windows.base(which, at(1)).unwrap();
         assert_eq!((window.utilization, window.resets_at), (Utilization::FULL, Some(at(reset))));
     }
     // More than 100 stays, and nothing is raised for ever.
@@ -156,7 +256,10 @@ fn refusals_raise_what_refused() {
     assert!(windows.is_unobserved());
     windows.observe(&five_hour(value(108.0, Some(1000))), BAND, at(0));
     windows.refuse(&base(refused(Some(1000)), None, Some(1000)), None, at(1));
-    assert!((windows.base(BaseWindow::FiveHour).unwrap().utilization.percent() - 108.0).abs() < f64::EPSILON);
+    assert!(
+        (windows.base(BaseWindow::FiveHour, at(1)).unwrap().utilization.percent() - 108.0).abs()
+            < f64::EPSILON
+    );
 }
 
 #[test]
@@ -260,7 +363,7 @@ proptest! {
         let mut before: Option<Window> = None;
         for (percent, reset) in readings {
             windows.observe(&five_hour(value(percent, reset)), BAND, at(now));
-            let window = *windows.base(BaseWindow::FiveHour).unwrap();
+            let window = *windows.base(BaseWindow::FiveHour, at(now)).unwrap();
             if let Some(before) = before && before.resets_at == window.resets_at && before.resets_at.is_some_and(|r| r > at(now)) {
                 prop_assert!(window.utilization >= before.utilization);
             }

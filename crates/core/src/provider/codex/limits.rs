@@ -24,6 +24,9 @@ pub use rewrite::replace_event_headers;
 /// The id of the limit that binds the whole account.
 const BASE_LIMIT: &str = "codex";
 
+/// Which plan the account has. It passes to clients, which read it.
+const PLAN_TYPE: &str = "x-codex-plan-type";
+
 /// In which instances tell each other the weight of a pool (federation.md).
 const PLAN_WEIGHT: &str = "x-ocm-plan-weight";
 
@@ -46,6 +49,10 @@ impl LimitFacts for Codex {
             || rest.starts_with("codex-credits-")
             || matches!(rest, "codex-active-limit" | "codex-rate-limit-reached-type" | "codex-promo-message")
             || name == PLAN_WEIGHT
+    }
+
+    fn is_read(&self, name: &str) -> bool {
+        name == PLAN_TYPE || self.is_limit_header(name)
     }
 
     fn read_headers(&self, status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Readings {

@@ -56,7 +56,7 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) enum PollEnd {
     /// With data, or without any.
-    Answered(Readings),
+    Answered(Box<Readings>),
     /// 429.
     RateLimited(Option<Duration>),
     /// 401, or 403 revoked.
@@ -121,6 +121,13 @@ impl Limits {
 }
 
 impl Keeper {
+    fn observe(&mut self, readings: &Readings, source: Source, now: SystemTime) {
+        self.limits.observe(readings, source, now);
+        if let Some(plan_type) = &readings.plan_type {
+            self.on_plan_seen(plan_type);
+        }
+    }
+
     /// The state at `now`, caps included.
     pub(super) fn state(&self, caps: Caps, now: SystemTime) -> Availability {
         self.facts.state(now, &capped_windows(&self.limits.windows, caps, now))
@@ -148,10 +155,10 @@ impl Keeper {
 
     fn on_told(&mut self, told: Told, now: SystemTime) {
         match told {
-            Told::Readings(readings) => self.limits.observe(&readings, Source::InBand, now),
+            Told::Readings(readings) => self.observe(&readings, Source::InBand, now),
             Told::Ended(end) => self.facts.on_request_ended(&end, now),
             Told::Refused { readings, refusal, model } => {
-                self.limits.observe(&readings, Source::InBand, now);
+                self.observe(&readings, Source::InBand, now);
                 self.on_refusal(&refusal, model.as_deref(), now);
             }
             Told::Limited { window, scope, until, needs_poll } => {
@@ -276,7 +283,7 @@ impl Keeper {
         let result = match end {
             PollEnd::Answered(readings) => {
                 let is_fresh = readings.carries_data();
-                self.limits.observe(&readings, Source::Poll, now);
+                self.observe(&readings, Source::Poll, now);
                 let windows = &self.limits.windows;
                 self.facts
                     .on_poll_answered(begun_at, &|limited| is_below_cap(windows, caps, &limited.window, now));
@@ -353,7 +360,7 @@ fn end_of(provider: &dyn Provider, answer: Result<OwnAnswer, String>) -> PollEnd
     let now = SystemTime::now();
     if answer.status == StatusCode::OK {
         return match provider.limit_facts().read_usage(&answer.body, now) {
-            Some(readings) => PollEnd::Answered(readings),
+            Some(readings) => PollEnd::Answered(Box::new(readings)),
             None => PollEnd::Failed("the answer is not a usage report".to_owned()),
         };
     }

@@ -1,5 +1,5 @@
-//! The plan of a credential's account: from its login, else asked of the provider once, and kept in memory
-//! (credentials.md, *Profile and plan weight*).
+//! The plan of a credential's account: what the provider said last, else from its login, else asked of the provider once, and
+//! kept in memory (credentials.md, *Profile and plan weight*).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(60 * 60);
 /// What is known of the plan.
 #[derive(Debug, Default)]
 pub(super) struct PlanFacts {
+    /// What polls, headers and events said last: plans change while a login stays.
+    seen: Option<Plan>,
     /// What the provider said.
     profile: Option<Plan>,
     is_asking: bool,
@@ -27,10 +29,15 @@ pub(super) struct PlanFacts {
 }
 
 impl PlanFacts {
-    /// The plan in force: what the login says comes first.
+    /// The plan in force.
     pub(super) fn plan<'a>(&'a self, login: Option<&'a Login>) -> Option<&'a Plan> {
         let told = login.map(|login| &login.plan).filter(|plan| plan.subscription.is_some());
-        told.or(self.profile.as_ref())
+        self.seen.as_ref().or(told).or(self.profile.as_ref())
+    }
+
+    /// The login is another one, perhaps of another account.
+    pub(super) fn on_other_login(&mut self) {
+        self.seen = None;
     }
 }
 
@@ -56,6 +63,18 @@ impl Keeper {
         self.plan.asked = Some((token, Instant::now() + ASK_AGAIN));
         let (ways, provider) = (Arc::clone(ways), self.provider);
         self.work.spawn(async move { Done::Profile(ask(probe, &ways, provider).await) });
+    }
+
+    /// The provider has said which plan the account has.
+    pub(super) fn on_plan_seen(&mut self, plan_type: &str) {
+        let known = self.plan.plan(self.login.as_ref());
+        if known.is_some_and(|known| known.subscription.as_deref() == Some(plan_type)) {
+            return;
+        }
+        if let Some(before) = known.and_then(|known| known.subscription.as_deref()) {
+            tracing::info!(before, plan = plan_type, "the account has another plan");
+        }
+        self.plan.seen = Some(Plan { subscription: Some(plan_type.to_owned()), tier: None });
     }
 
     pub(super) fn on_profile(&mut self, profile: Option<Profile>) {

@@ -243,7 +243,7 @@ impl Relay {
                 Some(Told::Refused { readings, refusal, model })
             }
             _ => {
-                let has_readings = readings.carries_data() || readings.ignored > 0;
+                let has_readings = readings.is_worth_telling();
                 effect_of(verdict, model.as_deref())
                     .or_else(|| has_readings.then_some(Told::Readings(readings)))
             }

@@ -414,7 +414,7 @@ impl Relay {
     async fn observe(&mut self, data: &Data) {
         let now = SystemTime::now();
         let readings = self.service.provider.limit_facts().read_event(&data.bytes, now);
-        if readings.carries_data() || readings.ignored > 0 {
+        if readings.is_worth_telling() {
             self.credential.live().tell_and_wait(Told::Readings(readings)).await;
         }
     }

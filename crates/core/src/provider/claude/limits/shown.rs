@@ -50,6 +50,9 @@ pub(super) fn headers(view: &View<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let mut is_warned = false;
     for which in BaseWindow::BOTH {
         let window = view.aggregate.windows.get(which);
+        if window.is_absent {
+            continue;
+        }
         let names = names(which);
         let warning = window.warning(which, view.now).filter(|_| !window.is_full());
         is_warned |= warning.is_some();
@@ -61,6 +64,11 @@ pub(super) fn headers(view: &View<'_>) -> Vec<(HeaderName, HeaderValue)> {
         }
     }
     push(&mut out, STATUS, status(view.is_rejected(), is_warned));
+    // A window that is not there does not speak, unless it is what refuses.
+    if view.no_candidate.is_none() && view.aggregate.windows.get(base_of(&claim)).is_absent {
+        push(&mut out, super::PLAN_WEIGHT, number::shortest(view.aggregate.plan_weight, 6));
+        return out;
+    }
     push(&mut out, CLAIM, spell(&claim, view.is_peer));
     // A claimed window whose reset is not known is told to a peer all the same.
     let own =

@@ -465,7 +465,7 @@ proptest! {
         let mut windows = Windows::new();
         windows.observe(&readings, Source::InBand, at(NOW));
         for which in BaseWindow::BOTH {
-            if let Some(window) = windows.base(which) {
+            if let Some(window) = windows.base(which, at(NOW)) {
                 prop_assert!(window.utilization.percent().is_finite());
                 prop_assert!(window.resets_at.is_none_or(|reset| reset <= at(NOW + 40 * 86_400)));
             }

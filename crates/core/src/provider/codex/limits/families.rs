@@ -62,14 +62,35 @@ impl WindowFields {
     }
 }
 
-/// Which of a limit's windows is which: by stated length, else by position (limits.md, *Windows*). Of two that turn out
-/// to be the same one, the fuller binds.
+/// A limit's windows by class, and a second one of the class that has two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Classed {
+    pub(super) first: WindowPair<Reading>,
+    pub(super) second: WindowPair<Reading>,
+}
+
+impl Classed {
+    /// One window for each class: of two, the fuller one.
+    fn fuller(&self) -> WindowPair<Reading> {
+        WindowPair::from_fn(|which| match (self.first.get(which), self.second.get(which)) {
+            (Reading::Value(first), second @ Reading::Value(other))
+                if other.utilization > first.utilization =>
+            {
+                *second
+            }
+            (first, _) => *first,
+        })
+    }
+}
+
+/// Which of a limit's windows is which: by stated length, else by position (limits.md, *Windows*). Two of one class are two
+/// windows.
 pub(super) fn pair(
     primary: Result<Reading, Ignored>,
     secondary: Result<Reading, Ignored>,
     out: &mut Readings,
-) -> WindowPair<Reading> {
-    let mut pair = WindowPair::default();
+) -> Classed {
+    let mut pair = Classed::default();
     let read =
         [(BaseWindow::FiveHour, primary), (BaseWindow::Weekly, secondary)].map(|(position, reading)| {
             let reading = reading.unwrap_or_else(|_| {
@@ -80,10 +101,12 @@ pub(super) fn pair(
         });
     for (position, reading) in read {
         let Reading::Value(window) = reading else { continue };
-        let slot = pair.get_mut(window.length.map_or(position, BaseWindow::of_length));
-        match slot {
-            Reading::Value(other) if other.utilization >= window.utilization => {}
-            _ => *slot = reading,
+        let class = window.length.map_or(position, BaseWindow::of_length);
+        let first = pair.first.get_mut(class);
+        if matches!(first, Reading::Value(_)) {
+            *pair.second.get_mut(class) = reading;
+        } else {
+            *first = reading;
         }
     }
     // What is unknown stands for what no value stands for, at its own position first.
@@ -93,19 +116,19 @@ pub(super) fn pair(
         }
         let free = [position, BaseWindow::FiveHour, BaseWindow::Weekly]
             .into_iter()
-            .find(|which| *pair.get(*which) == Reading::Absent);
+            .find(|which| *pair.first.get(*which) == Reading::Absent);
         if let Some(which) = free {
-            *pair.get_mut(which) = Reading::Unknown;
+            *pair.first.get_mut(which) = Reading::Unknown;
         }
     }
     pair
 }
 
 /// Adds a limit's windows under its id.
-pub(super) fn add(out: &mut Readings, id: &str, windows: WindowPair<Reading>) {
+pub(super) fn add(out: &mut Readings, id: &str, windows: Classed) {
     match scope(id) {
-        Ok(None) => out.base = windows,
-        Ok(Some(scope)) => out.add_scoped(ScopedReading { scope, windows }),
+        Ok(None) => (out.base, out.second) = (windows.first, windows.second),
+        Ok(Some(scope)) => out.add_scoped(ScopedReading { scope, windows: windows.fuller() }),
         Err(Ignored) => out.ignore(),
     }
 }
@@ -130,7 +153,7 @@ pub(super) fn read(headers: &HeaderMap, now: SystemTime) -> Readings {
     let mut families: Vec<Family<'_>> = Vec::new();
     for name in headers.keys() {
         match name.as_str() {
-            "x-codex-plan-type" => {
+            super::PLAN_TYPE => {
                 if let Field::Text(plan) = field(headers, name) {
                     out.note_plan(&plan);
                 }
@@ -164,7 +187,7 @@ pub(super) fn read(headers: &HeaderMap, now: SystemTime) -> Readings {
     }
     for family in families {
         let windows = pair(family.primary.read(now), family.secondary.read(now), &mut out);
-        if windows != WindowPair::default() {
+        if windows != Classed::default() {
             add(&mut out, family.id, windows);
         }
     }

@@ -49,12 +49,11 @@ fn usage_limit(answer: &RefusedAnswer<'_>, now: SystemTime) -> Refusal {
     };
     let readings = families::read(answer.headers, now);
     let windows = match &active {
-        None => readings.base,
-        Some(scope) => readings
-            .scoped
-            .iter()
-            .find(|reading| reading.scope == *scope)
-            .map_or_else(WindowPair::default, |reading| reading.windows),
+        None => [readings.base, readings.second],
+        Some(scope) => {
+            let own = readings.scoped.iter().find(|reading| reading.scope == *scope);
+            [own.map_or_else(WindowPair::default, |reading| reading.windows), WindowPair::default()]
+        }
     };
     let stated = answer.error.reset_ahead(now);
     let refused = refused(&windows, stated, now);
@@ -72,13 +71,20 @@ fn usage_limit(answer: &RefusedAnswer<'_>, now: SystemTime) -> Refusal {
 
 /// The windows that refused: those that are used up; else the one with the stated reset; else, since a short window
 /// cannot reset later than its length, the one that the stated reset is possible for.
-fn refused(windows: &WindowPair<Reading>, stated: Option<SystemTime>, now: SystemTime) -> RefusedWindows {
-    let window = |which: BaseWindow, holds: &dyn Fn(f64, Option<SystemTime>) -> bool| match windows.get(which)
-    {
-        Reading::Value(value) if holds(value.utilization.percent(), value.resets_at) => {
-            Some(RefusedWindow { resets_at: value.resets_at.filter(|reset| *reset > now) })
-        }
-        _ => None,
+fn refused(
+    windows: &[WindowPair<Reading>; 2],
+    stated: Option<SystemTime>,
+    now: SystemTime,
+) -> RefusedWindows {
+    let window = |which: BaseWindow, holds: &dyn Fn(f64, Option<SystemTime>) -> bool| {
+        let of_class = windows.iter().filter_map(|windows| match windows.get(which) {
+            Reading::Value(value) if holds(value.utilization.percent(), value.resets_at) => {
+                Some(RefusedWindow { resets_at: value.resets_at.filter(|reset| *reset > now) })
+            }
+            _ => None,
+        });
+        // Of two of a class it refuses until the later reset.
+        of_class.max_by_key(|window| window.resets_at)
     };
     let by = |holds: &dyn Fn(f64, Option<SystemTime>) -> bool| {
         let refused = WindowPair::from_fn(|which| window(which, holds));

@@ -49,6 +49,9 @@ pub(super) fn headers(view: &View<'_>) -> Vec<(HeaderName, HeaderValue)> {
     }
     for which in BaseWindow::BOTH {
         let window = view.aggregate.windows.get(which);
+        if window.is_absent {
+            continue;
+        }
         let names = names(which);
         push(&mut out, names.used, number::share(window.utilization.percent(), 100.0, 2));
         push(&mut out, names.minutes, minutes(view.aggregate, which).to_string());
@@ -76,7 +79,7 @@ fn plain(text: &str) -> Value {
 pub(super) fn event(view: &View<'_>) -> String {
     let window = |which| {
         let window = view.aggregate.windows.get(which);
-        if view.aggregate.has_only_api_keys {
+        if view.aggregate.has_only_api_keys || window.is_absent {
             return Value::Null;
         }
         let mut object = Map::new();

@@ -134,13 +134,21 @@ fn windows_are_told_apart_by_length_then_position() {
     );
     let positional = family(&[("primary-used-percent", "5"), ("secondary-used-percent", "6")]);
     assert_eq!(positional, WindowPair { five_hour: value(5.0, None, None), weekly: value(6.0, None, None) });
-    // Two of one kind: the fuller binds.
-    let twins = family(&[
-        ("primary-used-percent", "8"),
-        ("primary-window-minutes", "10080"),
-        ("secondary-used-percent", "6"),
-    ]);
-    assert_eq!(twins, WindowPair { five_hour: Reading::Absent, weekly: value(8.0, Some(WEEK), None) });
+    // Two of one kind are two.
+    let twins = [
+        ("x-codex-primary-used-percent", "8"),
+        ("x-codex-primary-window-minutes", "43200"),
+        ("x-codex-secondary-used-percent", "6"),
+        ("x-codex-secondary-window-minutes", "10080"),
+    ];
+    let readings = read(&map(&twins));
+    let long = |weekly| WindowPair { five_hour: Reading::Absent, weekly };
+    assert_eq!(readings.base, long(value(8.0, Some(43_200), None)));
+    assert_eq!(readings.second, long(value(6.0, Some(WEEK), None)));
+    // Of an additional limit the fuller one binds.
+    let other = twins.map(|(name, value)| (name.replace("x-codex", "x-codex-other"), value));
+    let other = other.each_ref().map(|(name, value)| (name.as_str(), *value));
+    assert_eq!(read(&map(&other)).scoped[0].windows, long(value(8.0, Some(43_200), None)));
     // Nothing used, no length, no reset: no window. And a reset may be told as a wait.
     let none = family(&[("primary-used-percent", "0"), ("primary-window-minutes", "0")]);
     assert_eq!(none, WindowPair::default());
@@ -187,6 +195,25 @@ fn the_usage_answer_is_read() {
     assert_eq!(read_usage(&json!({})), Readings::default());
     for bad in [&b""[..], b"[]", b"no"] {
         assert_eq!(Codex.read_usage(bad, at(NOW)), None);
+    }
+}
+
+#[test]
+fn a_limit_that_is_reached_is_so_whatever_the_percentages() {
+    let windows = |limit: Value| {
+        let mut usage = limit;
+        usage["primary_window"] = json!({"used_percent": 40, "limit_window_seconds": 18_000});
+        usage["secondary_window"] = json!({"used_percent": 60, "limit_window_seconds": 604_800});
+        read_usage(&json!({ "rate_limit": usage })).base
+    };
+    let (short, full) = (value(40.0, Some(FIVE_HOURS), None), value(100.0, Some(WEEK), None));
+    for reached in [json!({"limit_reached": true}), json!({"allowed": false})] {
+        assert_eq!(windows(reached.clone()), WindowPair { five_hour: short, weekly: full }, "{reached}");
+    }
+    let open = value(60.0, Some(WEEK), None);
+    for not in [json!({}), json!({"allowed": true, "limit_reached": false}), json!({"limit_reached": "true"})]
+    {
+        assert_eq!(windows(not.clone()), WindowPair { five_hour: short, weekly: open }, "{not}");
     }
 }
 
@@ -471,7 +498,7 @@ proptest! {
         let mut windows = Windows::new();
         windows.observe(&read(&headers), Source::InBand, at(NOW));
         for which in BaseWindow::BOTH {
-            if let Some(window) = windows.base(which) {
+            if let Some(window) = windows.base(which, at(NOW)) {
                 prop_assert!(window.utilization.percent().is_finite());
                 prop_assert!(window.resets_at.is_none_or(|reset| reset <= at(NOW + 40 * 86_400)));
             }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::families::{WindowFields, add, pair};
+use super::families::{Classed, WindowFields, add, pair};
+use crate::limits::Utilization;
 use crate::limits::json::{Object, Scalar, elements};
 use crate::limits::readings::{Field, Ignored, Reading, Readings};
 use crate::limits::window::WindowPair;
@@ -19,7 +20,10 @@ pub(super) fn read(body: &[u8], now: SystemTime) -> Option<Readings> {
             out.base = WindowPair { five_hour: Reading::Unknown, weekly: Reading::Unknown };
         }
         _ => match usage.object("rate_limit") {
-            Some(limit) => out.base = windows(&limit, now, &mut out),
+            Some(limit) => {
+                let windows = windows(&limit, now, &mut out);
+                (out.base, out.second) = (windows.first, windows.second);
+            }
             None => out.ignore(),
         },
     }
@@ -48,7 +52,7 @@ fn add_limit(entry: Option<&Object<'_>>, now: SystemTime, out: &mut Readings) {
     add(out, &id, windows);
 }
 
-fn windows(limit: &Object<'_>, now: SystemTime, out: &mut Readings) -> WindowPair<Reading> {
+fn windows(limit: &Object<'_>, now: SystemTime, out: &mut Readings) -> Classed {
     let window = |name| match limit.scalar(name) {
         Scalar::Absent => Ok(Reading::Absent),
         Scalar::Null => Ok(Reading::Unknown),
@@ -64,5 +68,23 @@ fn windows(limit: &Object<'_>, now: SystemTime, out: &mut Readings) -> WindowPai
             fields.read(now)
         }
     };
-    pair(window("primary_window"), window("secondary_window"), out)
+    let (mut primary, mut secondary) = (window("primary_window"), window("secondary_window"));
+    let is =
+        |name, word| matches!(limit.scalar(name), Scalar::Text { text, is_string: false } if text == word);
+    if is("limit_reached", "true") || is("allowed", "false") {
+        refuse(&mut primary, &mut secondary);
+    }
+    pair(primary, secondary, out)
+}
+
+/// The limit is reached, whatever the percentages say (limits.md, *Windows*): the fuller window is used up.
+fn refuse(primary: &mut Result<Reading, Ignored>, secondary: &mut Result<Reading, Ignored>) {
+    let used = |window: &Result<Reading, Ignored>| match window {
+        Ok(Reading::Value(value)) => Some(value.utilization),
+        _ => None,
+    };
+    let fuller = if used(secondary) > used(primary) { secondary } else { primary };
+    if let Ok(Reading::Value(value)) = fuller {
+        value.utilization = value.utilization.max(Utilization::FULL);
+    }
 }

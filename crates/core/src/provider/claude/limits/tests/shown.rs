@@ -8,6 +8,7 @@ fn window(percent: f64, resets_at: Option<u64>) -> AggregateWindow {
         resets_at: resets_at.map(at),
         length: None,
         is_known: true,
+        is_absent: false,
     }
 }
 
@@ -170,6 +171,26 @@ fn every_429_to_a_peer_has_a_claim_and_a_reset() {
     let mut headers = HeaderMap::new();
     headers.extend(Claude.shown_headers(&peer));
     assert_eq!(refusal_of(&headers, "", None), base(Some(Some(soon)), None, Some(soon)));
+}
+
+#[test]
+fn a_window_that_is_not_there_is_not_shown() {
+    let absent = AggregateWindow { is_known: false, is_absent: true, ..window(0.0, None) };
+    let pool = Aggregate { claim: BaseWindow::Weekly, ..aggregate(absent, window(12.0, Some(NOW + 7200))) };
+    assert_eq!(
+        lines_of(&view(&pool)),
+        [
+            "7d-utilization: 0.120000",
+            "7d-reset: 1795427200",
+            "7d-status: allowed",
+            "status: allowed",
+            "representative-claim: seven_day",
+            "reset: 1795427200",
+            "x-ccm-plan-weight: 4.95",
+        ]
+    );
+    let nothing = aggregate(absent, absent);
+    assert_eq!(lines_of(&view(&nothing)), ["status: allowed", "x-ccm-plan-weight: 4.95"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ fn window(percent: f64, resets_at: Option<u64>) -> AggregateWindow {
         resets_at: resets_at.map(at),
         length: None,
         is_known: true,
+        is_absent: false,
     }
 }
 
@@ -85,6 +86,18 @@ fn the_usage_answer_is_in_the_providers_shape() {
         (&body["rate_limit"]["primary_window"]["used_percent"], &body["rate_limit"]["secondary_window"]),
         (&json!(100), &Value::Null)
     );
+}
+
+#[test]
+fn a_window_that_is_not_there_is_not_shown() {
+    let absent = AggregateWindow { is_known: false, is_absent: true, ..window(0.0, None) };
+    let pool = aggregate(absent, window(12.0, Some(NOW + 900)));
+    let headers = Codex.shown_headers(&view(&pool));
+    assert!(headers.iter().all(|(name, _)| !name.as_str().contains("primary")), "{headers:?}");
+    let event = json_of(Codex.shown_event(&view(&pool)).unwrap().as_bytes());
+    assert_eq!(event["rate_limits"]["primary"], Value::Null);
+    assert_eq!(event["rate_limits"]["secondary"]["used_percent"], 12);
+    assert_eq!(json_of(&Codex.usage_body(&pool, at(NOW)))["rate_limit"]["primary_window"], Value::Null);
 }
 
 #[test]
