@@ -132,7 +132,7 @@ fn cases() -> Vec<Case> {
             detail(403, &json!({ "code": "invalid_workspace_selected" })),
             200,
             [1, 1],
-            "rate_limited: at its limit (account)",
+            "rate_limited: at its limit (workspace)",
         ),
         plain(
             "400 of a model that is not served",

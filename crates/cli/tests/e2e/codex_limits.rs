@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 use trunkline_testkit::client::{Ended, Request};
-use trunkline_testkit::codex::{Limits, TurnScript};
+use trunkline_testkit::codex::{Limits, TurnScript, Window};
 use trunkline_testkit::{Script, Trunkline, sse};
 
 use crate::pool::{status_of, unix_now};
 use crate::support::codex::{CodexPool, body, codex_refusal, send, turn, turn_in};
-use crate::support::{Protocol, USER_TOKEN};
+use crate::support::{Protocol, USER_TOKEN, trunkline};
 
 const USAGE: [&str; 3] = ["/wham/usage", "/backend-api/wham/usage", "/api/codex/usage"];
 
@@ -46,6 +46,47 @@ async fn an_answer_shows_the_pool_as_one_account() {
     assert_eq!((models.status(), models.json().unwrap()), (200, json!({ "models": [] })));
     assert_eq!(models.header("x-codex-primary-used-percent"), None);
     assert_eq!(models.header("etag"), Some("W/\"scripted-etag-1\""));
+}
+
+/// The windows of the first credential, as the status has them: name and percent.
+async fn windows_of(running: &Trunkline, expected: &[(&str, Option<f64>)]) {
+    status_of(running, |credentials| {
+        let windows = credentials[0]["windows"].as_array().unwrap();
+        let seen: Vec<_> = windows
+            .iter()
+            .map(|window| (window["window"].as_str().unwrap(), window["used_percent"].as_f64()))
+            .collect();
+        seen == expected
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn plans_have_the_windows_that_they_have() {
+    let window = |used, minutes| Window { used, minutes, resets_at: unix_now() + 86_400 };
+    let pool = CodexPool::new(&["a"]).await;
+    // A week alone.
+    pool.api.set_limits("a", Limits { primary: window(40.0, 10_080), secondary: None, more: Vec::new() });
+    let running = trunkline().config(&pool.config()).start().await.unwrap();
+    windows_of(&running, &[("5h", None), ("weekly", Some(40.0))]).await;
+    let response = send(&running, &turn_in("one")).await;
+    assert_eq!(response.header("x-codex-primary-used-percent"), None);
+    assert_eq!(response.header("x-codex-secondary-used-percent"), Some("40.40"));
+    let usage = send(&running, &Request::get(USAGE[0]).bearer(USER_TOKEN)).await.json().unwrap();
+    let windows = &usage["rate_limit"];
+    assert_eq!(
+        (&windows["primary_window"], windows["secondary_window"]["used_percent"].as_f64()),
+        (&Value::Null, Some(40.0))
+    );
+    // A month beside it: the fuller one counts, and each is listed.
+    let month =
+        Limits { primary: window(70.0, 43_200), secondary: Some(window(41.0, 10_080)), more: Vec::new() };
+    pool.api.set_limits("a", month);
+    assert_eq!(send(&running, &turn_in("one")).await.status(), 200);
+    windows_of(&running, &[("5h", None), ("weekly", Some(41.0)), ("weekly", Some(70.0))]).await;
+    let response = send(&running, &turn_in("one")).await;
+    assert_eq!(response.header("x-codex-secondary-used-percent"), Some("70.71"));
+    assert_eq!(response.header("x-codex-secondary-window-minutes"), Some("43200"));
 }
 
 /// Waits until an account's plan and weight are these.

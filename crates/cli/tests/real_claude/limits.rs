@@ -8,19 +8,19 @@ use trunkline_testkit::{ClaudeApi, Trunkline, Upstream};
 use crate::client::Claude;
 use crate::conversation::{MOST_REQUESTS, claude_binary};
 
-const ACCOUNTS: [&str; 2] = ["a", "b"];
+pub(crate) const ACCOUNTS: [&str; 2] = ["a", "b"];
 
 /// Two subscriptions as one pool.
-struct Pool {
-    api: ClaudeApi,
+pub(crate) struct Pool {
+    pub(crate) api: ClaudeApi,
     _upstream: Upstream,
     trunkline: Trunkline,
     secrets: Vec<Canary>,
-    claude: Claude,
+    pub(crate) claude: Claude,
 }
 
 impl Pool {
-    async fn start(binary: &str) -> Self {
+    pub(crate) async fn start(binary: &str) -> Self {
         let user = Canary::new("user");
         let tokens = ACCOUNTS.map(|label| Canary::with_prefix("sk-ant-oat01-", label));
         let accounts = ACCOUNTS.iter().zip(&tokens);
@@ -58,11 +58,11 @@ impl Pool {
         self.trunkline.stderr().iter().filter(|line| line.contains("trunkline::request")).count()
     }
 
-    fn served(&self) -> [usize; 2] {
+    pub(crate) fn served(&self) -> [usize; 2] {
         ACCOUNTS.map(|label| self.api.served(label))
     }
 
-    async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         let output = self.trunkline.stop().await.expect("it stops");
         assert!(output.status.success(), "{output:?}");
         let leaks = find_leaks(output.text().as_bytes(), &self.secrets);

@@ -9,6 +9,8 @@ mod client;
 #[cfg(test)]
 mod conversation;
 #[cfg(test)]
+mod dead_account;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod refusals;

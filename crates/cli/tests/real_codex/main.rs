@@ -11,6 +11,8 @@ mod compressed;
 #[cfg(test)]
 mod conversation;
 #[cfg(test)]
+mod dead_account;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod setup;

@@ -38,6 +38,9 @@ pub enum Effect {
 pub enum LimitScope {
     /// Every request.
     All,
+    /// Every request, though no window of the account is used up: its login names a workspace that is none of its own. No poll
+    /// clears it.
+    Workspace,
     /// The scope that the refusal named; the provider's parser has it.
     Named,
     /// The model of the request.

@@ -67,7 +67,7 @@ pub const ROWS: [Row; 16] = [
     Row {
         reason: "wrong_workspace",
         matches: |seen, _| seen.means(Meaning::WrongWorkspace),
-        becomes: Becomes::NotServing(LimitScope::All),
+        becomes: Becomes::NotServing(LimitScope::Workspace),
         then: Then::Next,
     },
     Row {

@@ -177,7 +177,7 @@ fn accounts_that_do_not_serve_it() {
     let hour = |scope| limited(scope, after(3_600), false);
     assert_eq!(
         detail(403, r#"{"code":"invalid_workspace_selected"}"#, &free()),
-        ("wrong_workspace", hour(LimitScope::All), Next)
+        ("wrong_workspace", hour(LimitScope::Workspace), Next)
     );
     let text = "The 'gpt-6.2-sol' model is not supported when using Codex with a ChatGPT account.";
     let not_served = |text: &str| detail(400, &format!("{text:?}"), &free());

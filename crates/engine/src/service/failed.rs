@@ -20,6 +20,9 @@ use super::attempt::{Ended, Next, Request, Tries, discard, finish, may_wait};
 use crate::credential::{Credential, Told};
 use crate::forward::{Answer, LostBy, NotSentBy};
 
+/// What is named as used up where a login's workspace is none of its account's.
+const WORKSPACE: &str = "workspace";
+
 /// A try that failed.
 pub(super) struct Failed {
     pub(super) what: What,
@@ -184,8 +187,9 @@ pub(super) fn effect_of(verdict: &Verdict, model: Option<&str>) -> Option<Told> 
             let name: Arc<str> = limits::LimitScope::model(model?)?.to_string().into();
             Told::Limited { window: Arc::clone(&name), scope: Scope::ModelFamily(name), until, needs_poll }
         }
-        Effect::RateLimited { until, needs_poll, .. } => {
-            Told::Limited { window: ACCOUNT.into(), scope: Scope::All, until, needs_poll }
+        Effect::RateLimited { scope, until, needs_poll } => {
+            let window = if scope == LimitScope::Workspace { WORKSPACE } else { ACCOUNT };
+            Told::Limited { window: window.into(), scope: Scope::All, until, needs_poll }
         }
         // Without a refusal nothing says for how long.
         Effect::Blocked { .. } => Told::Ended(RequestEnd::Burst(None)),
