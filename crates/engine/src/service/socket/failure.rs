@@ -29,7 +29,7 @@ enum Moved {
     /// Nothing: it stays where it is.
     Stays,
     /// There was nobody to take it.
-    Refused(Ended),
+    Refused(Box<Ended>),
 }
 
 impl Relay {
@@ -89,14 +89,15 @@ impl Relay {
         }
         match self.move_turn(verdict.reason, action == Action::Hop).await {
             Moved::Done(flow) => Some(flow),
-            // The provider's own words say more than that nobody else could be reached.
-            Moved::Stays | Moved::Refused(Ended::Fault(_) | Ended::Answered(..) | Ended::Opened(..)) => None,
-            Moved::Refused(Ended::NoCandidate(none)) => {
-                match self.service.no_candidate(&none, &self.asked, "") {
-                    Ok(refusal) => Some(self.refuse_turn_for(refusal)),
-                    Err(_) => None,
+            Moved::Stays => None,
+            Moved::Refused(ended) => match *ended {
+                Ended::NoCandidate(none) => {
+                    let refusal = self.service.no_candidate(&none, &self.asked, "").ok()?;
+                    Some(self.refuse_turn_for(refusal))
                 }
-            }
+                // The provider's own words say more than that nobody else could be reached.
+                Ended::Fault(_) | Ended::Answered(..) | Ended::Opened(..) => None,
+            },
         }
     }
 
@@ -182,7 +183,7 @@ impl Relay {
         match self.move_turn("unusable", false).await {
             Moved::Done(flow) => flow,
             Moved::Stays => self.refuse_ended(lost()),
-            Moved::Refused(ended) => self.refuse_ended(ended),
+            Moved::Refused(ended) => self.refuse_ended(*ended),
         }
     }
 
@@ -297,7 +298,7 @@ impl Relay {
         match ended {
             Ended::Opened(opened, credential) => {
                 let token = turn.tries.token;
-                let Some(kept) = &turn.kept else { return Moved::Refused(lost()) };
+                let Some(kept) = &turn.kept else { return Moved::Refused(Box::new(lost())) };
                 let data = kept.data.clone();
                 turn.set_status(StatusCode::OK);
                 turn.set_credential(&credential);
@@ -314,7 +315,7 @@ impl Relay {
                 });
                 Moved::Done(Flow::On)
             }
-            ended => Moved::Refused(ended),
+            ended => Moved::Refused(Box::new(ended)),
         }
     }
 }
