@@ -92,7 +92,7 @@ impl Target {
 /// What comes over a connection until it closes, or nothing comes any more behind so many answers.
 async fn read_to_quiet(stream: &mut TcpStream, at_least: usize) -> String {
     let mut answer = Vec::new();
-    let mut space = [0; 16 * 1024];
+    let mut space = vec![0; 16 * 1024];
     loop {
         let is_enough = statuses(&String::from_utf8_lossy(&answer)).len() >= at_least;
         let read = stream.read(&mut space);

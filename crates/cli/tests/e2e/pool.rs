@@ -176,9 +176,7 @@ pub(crate) async fn status_of(instance: &Trunkline, wanted: impl Fn(&[Value]) ->
             tokio::time::sleep(PAUSE).await;
         }
     });
-    if seen.await.is_err() {
-        panic!("not seen: {last:#?}\n{}", instance.stderr().join("\n"));
-    }
+    assert!(seen.await.is_ok(), "not seen: {last:#?}\n{}", instance.stderr().join("\n"));
     last
 }
 

@@ -81,9 +81,10 @@ async fn closes_have_the_codes_that_may_be_sent_and_no_others() {
     for code in 0..=u16::MAX {
         let (mut server, mut far) = against(Role::Server);
         far.write_all(&frame(0x88, &code.to_be_bytes())).await.unwrap();
-        let expected = match known.contains(&code) {
-            true => Incoming::Close(Bytes::copy_from_slice(&code.to_be_bytes())),
-            false => Incoming::Broken(NO_CODE),
+        let expected = if known.contains(&code) {
+            Incoming::Close(Bytes::copy_from_slice(&code.to_be_bytes()))
+        } else {
+            Incoming::Broken(NO_CODE)
         };
         assert_eq!(next(&mut server).await, expected, "{code}");
     }
@@ -295,7 +296,7 @@ proptest! {
             0 if length > 125 => return Ok(()),
             0 => bytes.push(masked | u8::try_from(length).unwrap()),
             2 if length > 0xffff => return Ok(()),
-            2 => bytes.extend([&[masked | 126][..], &u16::try_from(length).unwrap().to_be_bytes()].concat()),
+            2 => bytes.extend([&[masked | 0x7e][..], &u16::try_from(length).unwrap().to_be_bytes()].concat()),
             _ => bytes.extend([&[masked | 127][..], &length.to_be_bytes()].concat()),
         }
         bytes.extend(std::iter::repeat_n(0, if is_server { 4 } else { 0 } + usize::try_from(length).unwrap()));
