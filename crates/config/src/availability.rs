@@ -25,7 +25,6 @@ const MISSING: &[Missing] = &[
     Field("document", "ready_requires_credential"),
     Choice("ledger", "type", "sqlite"),
     Default("ledger", "type", "sqlite"),
-    Field("document", "certificate_providers"),
     Field("tls", "acme"),
     Field("tls", "certificate_provider"),
     Field("service", "usages_path"),
