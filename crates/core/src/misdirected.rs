@@ -138,8 +138,7 @@ pub fn refusal(
         None => {
             if may_be_allowed {
                 text.push_str(
-                    ": it is none of the paths that clients need, and the option \"paths\", of the user or of the service, \
-                     would allow it",
+                    ": clients do not need this path; the option \"paths\" of the user or of the service can allow it",
                 );
             }
             return text;
