@@ -49,7 +49,7 @@ fn check(provider: &dyn LimitFacts, headers: &HeaderMap, body: &[u8], now: Syste
         }
         assert!(refusal.burst_wait().is_none_or(|wait| wait <= Duration::from_secs(60)));
     }
-    for window in BaseWindow::BOTH.iter().filter_map(|which| windows.base(*which)) {
+    for window in BaseWindow::BOTH.iter().flat_map(|which| windows.of_class(*which)) {
         assert!(window.utilization.percent().is_finite() && window.utilization.percent() >= 0.0);
         assert!(window.resets_at.is_none_or(|reset| reset <= now + DAYS_40));
     }
