@@ -260,7 +260,7 @@ pub(crate) async fn forward(
                 NoAnswer::NotSent => Unanswered::NotSent { by, detail },
                 NoAnswer::NotProcessed => Unanswered::NotSent { by: NotSentBy::Provider, detail },
                 NoAnswer::Closed if ends_soon => Unanswered::NotSent { by, detail },
-                NoAnswer::Closed => Unanswered::Lost { how: LostBy::Closing, detail },
+                NoAnswer::Closed | NoAnswer::Broken => Unanswered::Lost { how: LostBy::Closing, detail },
                 NoAnswer::Reset => Unanswered::Lost { how: LostBy::Reset, detail },
                 // The provider may have done what it was asked for: no other try.
                 NoAnswer::Unreadable(unreadable) => {

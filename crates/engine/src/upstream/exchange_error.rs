@@ -24,6 +24,9 @@ pub(crate) enum NoAnswer {
     Reset,
     /// The connection ended.
     Closed,
+    /// We ended the HTTP/2 connection, since what came on it broke the rules. However soon that is, the connection had not been
+    /// closed before the request was sent on it.
+    Broken,
     /// There was an answer, which cannot be used.
     Unreadable(Unreadable),
 }
@@ -88,6 +91,7 @@ fn of_http2(error: &hyper::Error) -> Option<NoAnswer> {
                     Some(NoAnswer::Unreadable(Unreadable::NotHttp2))
                 }
                 error if error.is_reset() => Some(NoAnswer::Reset),
+                error if error.is_go_away() && error.is_library() => Some(NoAnswer::Broken),
                 _ => None,
             };
         }
