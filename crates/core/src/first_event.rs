@@ -3,7 +3,7 @@
 //! Spec: routing.md, *Failures before the first response byte*. A provider may answer 200 and then begin the stream with
 //! an error, for which another credential could still step in. So the head is held back until the first event that tells
 //! something is in, as long as a provider's [`Hold`] says. [`FirstEvent`] is fed the body, decoded, in whatever pieces it
-//! arrives. Which events tell something: [`crate::event_output`].
+//! arrives. Which events tell something: `event_output`.
 
 use std::time::Duration;
 
